@@ -1,0 +1,1 @@
+"""How a file gets in: form parsing, placement, streaming to a node. Owns no tables."""

@@ -1,0 +1,1 @@
+"""How a file is found and got out: search, metadata cache, download proxy. Owns no tables."""

@@ -1,0 +1,8 @@
+"""Django's entry to the registry app."""
+
+from django.apps import AppConfig
+
+
+class RegistryConfig(AppConfig):
+    name = "apps.registry"
+    label = "registry"

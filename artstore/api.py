@@ -1,0 +1,188 @@
+"""REST glue: the error envelope, the page envelope, request ids, time format.
+
+Nothing here knows an app. Doors raise `ArtStoreError`s; `exception_handler` answers once.
+"""
+
+import datetime as dt
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core import exceptions as django_exceptions
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils import translation
+from rest_framework import exceptions as drf
+from rest_framework import serializers
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from artstore.errors import ArtStoreError, Details
+from artstore.logs import request_id_var
+
+logger = logging.getLogger(__name__)
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+_DRF_CODES: dict[type[drf.APIException], tuple[str, str]] = {
+    drf.NotAuthenticated: ("UNAUTHORIZED", "This call needs a bearer token."),
+    drf.AuthenticationFailed: ("UNAUTHORIZED", ""),
+    drf.PermissionDenied: ("FORBIDDEN", ""),
+    drf.NotFound: ("NOT_FOUND", ""),
+    drf.MethodNotAllowed: ("METHOD_NOT_ALLOWED", ""),
+    drf.UnsupportedMediaType: ("UNSUPPORTED_MEDIA_TYPE", ""),
+    drf.Throttled: ("THROTTLED", ""),
+    drf.ParseError: ("VALIDATION_ERROR", ""),
+    drf.NotAcceptable: ("NOT_ACCEPTABLE", ""),
+}
+
+_STATUS_CODES = {
+    400: "VALIDATION_ERROR",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "FILE_TOO_LARGE",
+    500: "INTERNAL_ERROR",
+}
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer for input that refuses fields it does not know: a typo must not pass silently."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                raise serializers.ValidationError({name: ["Unknown field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """RFC 3339 in UTC with `Z`, microseconds kept when there are any."""
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def error_body(code: str, message: str, details: Details | None = None) -> dict[str, Any]:
+    """The one shape of every error under `/api`."""
+    body: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if details is not None:
+        body["error"]["details"] = {field: list(texts) for field, texts in details.items()}
+    body["request_id"] = request_id_var.get()
+    return body
+
+
+def error_response(error: ArtStoreError) -> JsonResponse:
+    """The envelope as a plain Django response, for code that runs outside a DRF view."""
+    body = error_body(error.code, str(error), error.details)
+    response = JsonResponse(body, status=error.status, headers=error.headers)
+    if error.status == 401:
+        response.headers.setdefault("WWW-Authenticate", "Bearer")
+    return response
+
+
+def exception_handler(failure: Exception, context: dict[str, Any]) -> Response:
+    """Every exception of a DRF view becomes the envelope; unknown ones become a logged 500."""
+    set_rollback()
+    with translation.override("en"):
+        response = _answer(failure)
+    if response.status_code == 401:
+        response.headers.setdefault("WWW-Authenticate", "Bearer")
+    if response.status_code >= 500 and not isinstance(failure, ArtStoreError):
+        view = type(context.get("view")).__name__
+        logger.error("unhandled exception in %s", view, exc_info=failure)
+    return response
+
+
+def _answer(failure: Exception) -> Response:
+    if isinstance(failure, ArtStoreError):
+        body = error_body(failure.code, str(failure), failure.details)
+        return Response(body, status=failure.status, headers=failure.headers)
+    if isinstance(failure, drf.ValidationError):
+        body = error_body(
+            "VALIDATION_ERROR",
+            "The request was not accepted because some of its fields are not valid.",
+            flatten_details(failure.detail),
+        )
+        return Response(body, status=400)
+    if isinstance(failure, drf.APIException):
+        return _answer_framework(failure)
+    if isinstance(failure, Http404):
+        return Response(error_body("NOT_FOUND", "There is nothing at this address."), status=404)
+    if isinstance(failure, django_exceptions.PermissionDenied):
+        return Response(error_body("FORBIDDEN", "You may not do this."), status=403)
+    if isinstance(failure, django_exceptions.BadRequest | django_exceptions.SuspiciousOperation):
+        return Response(error_body("VALIDATION_ERROR", "The request is malformed."), status=400)
+    message = "The server failed to answer. Report the request id to the operator."
+    return Response(error_body("INTERNAL_ERROR", message), status=500)
+
+
+def _answer_framework(failure: drf.APIException) -> Response:
+    fallback = (_STATUS_CODES.get(failure.status_code, "INTERNAL_ERROR"), "")
+    code, message = next(
+        (answer for kind, answer in _DRF_CODES.items() if isinstance(failure, kind)), fallback
+    )
+    headers: dict[str, str] = {}
+    if getattr(failure, "auth_header", None):
+        headers["WWW-Authenticate"] = failure.auth_header  # type: ignore[attr-defined]  # DRF sets it in handle_exception
+    if isinstance(failure, drf.Throttled) and failure.wait:
+        headers["Retry-After"] = str(int(failure.wait) + 1)
+    body = error_body(code, message or str(failure.detail))
+    return Response(body, status=failure.status_code, headers=headers)
+
+
+def flatten_details(detail: Any, prefix: str = "") -> dict[str, list[str]]:
+    """DRF's nested error detail as `field -> messages`; nested fields are joined with dots."""
+    if isinstance(detail, dict):
+        flat: dict[str, list[str]] = {}
+        for key, value in detail.items():
+            flat |= flatten_details(value, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    texts = detail if isinstance(detail, list) else [detail]
+    if any(isinstance(text, dict) for text in texts):
+        flat = {}
+        for position, text in enumerate(texts):
+            if text:
+                flat |= flatten_details(text, f"{prefix}.{position}")
+        return flat
+    return {prefix or "non_field_errors": [str(text) for text in texts]}
+
+
+class RequestIdMiddleware:
+    """Takes the caller's `X-Request-ID` when it is sane, makes one otherwise, and answers with it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        offered = request.headers.get("X-Request-ID", "")
+        request_id = offered if _SANE_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+        token = request_id_var.set(request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            request_id_var.reset(token)
+        response.headers["X-Request-ID"] = request_id
+        return response
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the caller speaks the REST contract, so that no HTML may answer it."""
+    return request.path.startswith(("/api", "/health", "/metrics", "/.well-known"))
+
+
+def plain_error(request: HttpRequest, status: int, message: str) -> HttpResponse | None:
+    """The envelope for failures outside any view (unknown path, bad host); `None` for pages."""
+    if not is_api(request):
+        return None
+    with translation.override("en"):
+        return JsonResponse(error_body(_STATUS_CODES[status], str(message)), status=status)
+
+
+def schema_servers(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+    """drf-spectacular hook: the document names no host, so it is the same everywhere."""
+    result["servers"] = [{"url": "/"}]
+    result["info"]["x-modules"] = list(settings.ARTSTORE_MODULES)
+    return result

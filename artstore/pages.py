@@ -1,0 +1,89 @@
+"""HTML glue: page or fragment, notices, and `ArtStoreError` to a page.
+
+One view renders the whole page, or for HTMX the fragment that page includes, so markup exists
+once. Role checks live in `apps.admin.permissions`, not here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+
+from artstore.api import plain_error
+from artstore.errors import ArtStoreError
+
+View = Callable[..., HttpResponse]
+
+
+def page(
+    request: HttpRequest, template: str, fragment: str, context: Mapping[str, Any]
+) -> TemplateResponse:
+    """Render `template`, or only `fragment` when HTMX asks for a part of the page."""
+    htmx = getattr(request, "htmx", None)
+    wants_part = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+    return TemplateResponse(request, fragment if wants_part else template, dict(context))
+
+
+def notice_error(request: HttpRequest, error: ArtStoreError) -> None:
+    """Show a failure as a notice on the next page."""
+    messages.error(request, str(error))
+
+
+class ErrorPageMiddleware:
+    """An `ArtStoreError` that leaves a page view becomes an error page with the error's status."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, failure: Exception) -> HttpResponse | None:
+        if not isinstance(failure, ArtStoreError):
+            return None
+        return error_page(request, failure.status, str(failure), failure.headers)
+
+
+def error_page(
+    request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    response = render(request, "error.html", {"status": status, "message": message}, status=status)
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def _handler(request: HttpRequest, status: int, message: Any) -> HttpResponse:
+    return plain_error(request, status, message) or error_page(request, status, str(message))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return _handler(request, 400, _("The request is malformed."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return _handler(request, 403, _("You may not do this."))
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return _handler(request, 404, _("There is nothing at this address."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _handler(
+        request,
+        500,
+        _("The server failed to answer. Report the request id to the operator."),
+    )
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return _handler(
+        request,
+        403,
+        _("This form is too old or came from elsewhere. Reload the page and try again."),
+    )

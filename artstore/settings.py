@@ -1,0 +1,217 @@
+"""Every setting of the Django program, grouped by concern. The environment is the only difference
+between a laptop and a cluster; a secret may also come from a file (`NAME_FILE`). Missing or
+malformed values stop the process here, with the variable's name.
+
+Each variable is described in docs/configuration.md; a test compares the two.
+"""
+
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from artstore import logs
+
+env = environ.FileAwareEnv()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+MIB = 1024 * 1024
+
+# --- What this process serves -----------------------------------------------------------------
+
+KNOWN_MODULES = ("admin", "ingester", "query", "console")
+ARTSTORE_MODULES = tuple(env.list("ARTSTORE_MODULES", default=list(KNOWN_MODULES)))
+if not ARTSTORE_MODULES or set(ARTSTORE_MODULES) - set(KNOWN_MODULES):
+    raise ImproperlyConfigured(
+        f"ARTSTORE_MODULES must name some of {', '.join(KNOWN_MODULES)}, separated by commas."
+    )
+DEBUG = env.bool("ARTSTORE_DEBUG", default=False)
+ROOT_URLCONF = "artstore.urls"
+WSGI_APPLICATION = "artstore.wsgi.application"
+
+# --- Secrets: none has a default --------------------------------------------------------------
+
+SECRET_KEY = env.str("ARTSTORE_SECRET_KEY")
+# Encrypts the private signing keys at rest: urlsafe base64 of 32 random bytes (a Fernet key).
+# Several, separated by commas, let it be rotated: the first encrypts, all decrypt.
+ARTSTORE_KEY_ENCRYPTION_KEYS = env.list("ARTSTORE_KEY_ENCRYPTION_KEYS")
+# Keys the digest of service-account secrets and the file ids made from idempotency keys.
+ARTSTORE_DIGEST_KEY = env.str("ARTSTORE_DIGEST_KEY")
+
+# --- Database ---------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL")}
+_pool_size = env.int("ARTSTORE_DATABASE_POOL_SIZE", default=0)
+DATABASES["default"] |= {
+    "ENGINE": "django_prometheus.db.backends.postgresql",
+    "CONN_MAX_AGE": 0 if _pool_size else env.int("ARTSTORE_DATABASE_MAX_AGE_SECONDS", default=60),
+    "CONN_HEALTH_CHECKS": not _pool_size,
+    "OPTIONS": {"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {},
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Apps and middleware ----------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_prometheus",
+    "django_htmx",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "artstore",
+    "apps.admin",
+    "apps.registry",
+    "apps.ingester",
+    "apps.query",
+]
+MIDDLEWARE = [
+    "artstore.api.RequestIdMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "artstore.pages.ErrorPageMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- REST -------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.admin.authentication.BearerAuthentication"],
+    # Fail closed: a view that names no permission is open to nobody.
+    "DEFAULT_PERMISSION_CLASSES": ["apps.admin.permissions.Nobody"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "artstore.paging.EnvelopePagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "artstore.api.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": "iso-8601",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ArtStore",
+    "DESCRIPTION": "Files that must be kept, found and proven.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "artstore.api.schema_servers",
+    ],
+}
+
+# --- Who may talk to us and how ---------------------------------------------------------------
+
+ALLOWED_HOSTS = env.list("ARTSTORE_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("ARTSTORE_CSRF_TRUSTED_ORIGINS", default=[])
+# Behind a TLS-ending proxy: cookies are marked secure and plain HTTP is redirected.
+ARTSTORE_TLS = env.bool("ARTSTORE_TLS", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ARTSTORE_TLS else None
+SECURE_SSL_REDIRECT = ARTSTORE_TLS
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if ARTSTORE_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = ARTSTORE_TLS
+SECURE_HSTS_PRELOAD = ARTSTORE_TLS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = ARTSTORE_TLS
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = env.int("ARTSTORE_SESSION_SECONDS", default=12 * 3600)
+CSRF_COOKIE_SECURE = ARTSTORE_TLS
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "artstore.pages.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "media-src": [SELF],
+        "frame-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+# The form of a page is small; file bodies are read by the Ingester from the stream itself.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 * MIB
+APPEND_SLASH = False
+
+# --- Identity ---------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "artstore_admin.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+LOGIN_URL = "console:login"
+LOGIN_REDIRECT_URL = "console:dashboard"
+ARTSTORE_ISSUER = env.str("ARTSTORE_ISSUER", default="artstore")
+
+# --- Background work --------------------------------------------------------------------------
+
+CELERY_BROKER_URL = env.str("ARTSTORE_BROKER_URL", default="")
+
+# --- Text, time, static files -----------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("ARTSTORE_STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+
+# --- Logs -------------------------------------------------------------------------------------
+
+LOGGING = logs.config(
+    level=env.str("ARTSTORE_LOG_LEVEL", default="INFO"),
+    log_format=env.str("ARTSTORE_LOG_FORMAT", default="json"),
+)

@@ -1,0 +1,1 @@
+"""Tests that see the whole project: guards and end-to-end paths."""
