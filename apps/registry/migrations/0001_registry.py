@@ -1,0 +1,370 @@
+"""The registry's tables, and the immutable function behind the generated search vector.
+
+The function is here and not in the query app because the column that calls it is.
+"""
+
+import django.contrib.postgres.fields
+import django.contrib.postgres.search
+import django.db.models.deletion
+import django.db.models.functions.datetime
+import uuid
+from django.db import migrations, models
+
+
+# Everything is spelled out from pg_catalog in one body, so that the column can be dumped and restored
+# under any search_path. The `russian` configuration stems Latin words as English and Cyrillic ones as
+# Russian, so one configuration serves both. What is indexed of a text, all of it from its NFC form:
+#   - as it stands (`annual_report-2026.pdf` is one word to PostgreSQL's parser: found whole),
+#   - split at separators, so that parts and extension are words,
+#   - names also split where case or letters and digits change (`AnnualReport2026`),
+#   - once more with \u0451 written as \u0435, which is how many people type it.
+CREATE_SEARCH_VECTOR = r"""
+CREATE FUNCTION artstore_search_vector(name text, tags text[], description text, metadata jsonb)
+RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $body$
+WITH
+raw AS (
+    SELECT normalize(coalesce(name, ''), NFC) AS name,
+           normalize(array_to_string(coalesce(tags, '{}'), ' . '), NFC) AS tags,
+           normalize(coalesce(description, ''), NFC) AS description,
+           normalize(coalesce(metadata, '{}')::text, NFC) AS metadata
+),
+split AS (
+    SELECT regexp_replace(name, '[\s!-/:-@\[-`{-~]+', ' ', 'g') AS name,
+           regexp_replace(tags, '[\s!-/:-@\[-`{-~]+', ' ', 'g') AS tags
+    FROM raw
+),
+words AS (
+    SELECT raw.name || ' . ' || split.name || ' . '
+           || regexp_replace(
+                  regexp_replace(
+                      regexp_replace(split.name, '([a-zа-яё])([A-ZА-ЯЁ])', '\1 \2', 'g'),
+                      '([A-ZА-ЯЁ])([A-ZА-ЯЁ][a-zа-яё])', '\1 \2', 'g'),
+                  '([A-Za-zА-Яа-яЁё])(?=[0-9])|([0-9])(?=[A-Za-zА-Яа-яЁё])', '\1\2 ', 'g') AS name,
+           raw.tags || ' . ' || split.tags AS tags,
+           raw.description AS description,
+           raw.metadata AS metadata
+    FROM raw, split
+)
+SELECT
+    setweight(to_tsvector('pg_catalog.russian'::regconfig,
+        CASE WHEN name ~ '[ёЁ]' THEN name || ' . ' || translate(name, 'ёЁ', 'еЕ') ELSE name END), 'A')
+ || setweight(to_tsvector('pg_catalog.russian'::regconfig,
+        CASE WHEN tags ~ '[ёЁ]' THEN tags || ' . ' || translate(tags, 'ёЁ', 'еЕ') ELSE tags END), 'B')
+ || setweight(to_tsvector('pg_catalog.russian'::regconfig,
+        CASE WHEN description ~ '[ёЁ]' THEN description || ' . ' || translate(description, 'ёЁ', 'еЕ')
+             ELSE description END), 'C')
+ || setweight(jsonb_to_tsvector('pg_catalog.russian'::regconfig, metadata::jsonb,
+        '["string", "numeric", "boolean"]'), 'D')
+ || CASE WHEN metadata ~ '[ёЁ]'
+         THEN setweight(jsonb_to_tsvector('pg_catalog.russian'::regconfig,
+                  translate(metadata, 'ёЁ', 'еЕ')::jsonb, '["string"]'), 'D')
+         ELSE ''::tsvector END
+FROM words
+$body$;
+"""
+
+# Seen ids are worth nothing after a crash (their run is abandoned), so they are not logged.
+UNLOGGED_SEEN = "ALTER TABLE registry_seenfile SET UNLOGGED"
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        migrations.CreateModel(
+            name="StorageElement",
+            fields=[
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
+                ("url", models.URLField(max_length=500, unique=True)),
+                ("storage_id", models.CharField(max_length=63, unique=True)),
+                ("instance_id", models.CharField(max_length=64)),
+                ("offered_instance_id", models.CharField(blank=True, default="", max_length=64)),
+                ("ca_pem", models.TextField(blank=True, default="")),
+                ("epoch", models.CharField(blank=True, default="", max_length=64)),
+                ("cursor", models.BigIntegerField(default=0)),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("edit", "Edit"), ("rw", "Rw"), ("ro", "Ro"), ("ar", "Ar")],
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("online", "Online"),
+                            ("degraded", "Degraded"),
+                            ("offline", "Offline"),
+                            ("maintenance", "Maintenance"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                ("status_reason", models.CharField(blank=True, default="", max_length=500)),
+                ("capacity_bytes", models.BigIntegerField(default=0)),
+                ("used_bytes", models.BigIntegerField(default=0)),
+                ("available_bytes", models.BigIntegerField(default=0)),
+                ("file_count", models.BigIntegerField(default=0)),
+                ("version", models.CharField(blank=True, default="", max_length=64)),
+                ("last_probe_at", models.DateTimeField(null=True)),
+                ("last_sync_at", models.DateTimeField(null=True)),
+                ("last_file_sync_at", models.DateTimeField(null=True)),
+                ("last_full_sync_at", models.DateTimeField(null=True)),
+                ("full_sync_reason", models.CharField(blank=True, default="", max_length=200)),
+                ("totals_disagreed", models.PositiveSmallIntegerField(default=0)),
+                ("lazy_window_started_at", models.DateTimeField(null=True)),
+                ("lazy_cleanups", models.PositiveIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                "ordering": ("name", "id"),
+            },
+        ),
+        migrations.CreateModel(
+            name="WorkerHeartbeat",
+            fields=[
+                ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("started_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField()),
+            ],
+            options={
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
+            name="SyncRun",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("periodic", "Periodic"),
+                            ("manual", "Manual"),
+                            ("registration", "Registration"),
+                            ("recovery", "Recovery"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("full", "Full"), ("changes", "Changes")], max_length=7
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("needs_confirmation", "Needs Confirmation"),
+                            ("abandoned", "Abandoned"),
+                        ],
+                        default="running",
+                        max_length=18,
+                    ),
+                ),
+                ("requested_by", models.CharField(blank=True, default="", max_length=150)),
+                ("allow_mass_delete", models.BooleanField(default=False)),
+                ("lease_id", models.UUIDField(null=True)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("instance_id", models.CharField(blank=True, default="", max_length=64)),
+                ("epoch", models.CharField(blank=True, default="", max_length=64)),
+                ("new_epoch", models.BooleanField(default=False)),
+                ("cursor", models.BigIntegerField(default=0)),
+                ("changes_applied", models.BigIntegerField(default=0)),
+                ("files_seen", models.BigIntegerField(default=0)),
+                ("files_added", models.BigIntegerField(default=0)),
+                ("files_updated", models.BigIntegerField(default=0)),
+                ("files_unchanged", models.BigIntegerField(default=0)),
+                ("files_marked_deleted", models.BigIntegerField(default=0)),
+                ("files_rejected", models.BigIntegerField(default=0)),
+                ("files_missing", models.BigIntegerField(default=0)),
+                ("rejected_items", models.JSONField(default=list)),
+                ("error", models.CharField(blank=True, default="", max_length=500)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "storage_element",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="sync_runs",
+                        to="registry.storageelement",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="SeenFile",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run",
+                        "file_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("file_id", models.UUIDField()),
+                ("tombstone", models.BooleanField(default=False)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="registry.syncrun",
+                    ),
+                ),
+            ],
+        ),
+        migrations.RunSQL(UNLOGGED_SEEN, migrations.RunSQL.noop),
+        migrations.RunSQL(
+            CREATE_SEARCH_VECTOR,
+            "DROP FUNCTION artstore_search_vector(text, text[], text, jsonb)",
+        ),
+        migrations.CreateModel(
+            name="FileRecord",
+            fields=[
+                ("file_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("original_filename", models.CharField(max_length=255)),
+                ("content_type", models.CharField(max_length=255)),
+                ("size", models.BigIntegerField()),
+                ("checksum", models.CharField(blank=True, max_length=64)),
+                ("uploaded_by", models.CharField(max_length=150)),
+                ("uploaded_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                ("description", models.CharField(blank=True, max_length=1000, null=True)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64),
+                        blank=True,
+                        default=list,
+                        size=None,
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("uploading", "Uploading"),
+                            ("active", "Active"),
+                            ("expired", "Expired"),
+                            ("deleted", "Deleted"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "retention_policy",
+                    models.CharField(
+                        choices=[("temporary", "Temporary"), ("permanent", "Permanent")],
+                        max_length=9,
+                    ),
+                ),
+                ("ttl_days", models.PositiveIntegerField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("stored_revision", models.BigIntegerField(default=0)),
+                (
+                    "deletion_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("user", "User"),
+                            ("expired", "Expired"),
+                            ("missing_on_element", "Missing On Element"),
+                            ("element_removed", "Element Removed"),
+                        ],
+                        default="",
+                        max_length=18,
+                    ),
+                ),
+                ("activated_at", models.DateTimeField(null=True)),
+                ("begun_at", models.DateTimeField(null=True)),
+                ("lease_id", models.UUIDField(null=True)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("body_sent", models.BooleanField(default=False)),
+                (
+                    "search_vector",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Func(
+                            models.F("original_filename"),
+                            models.F("tags"),
+                            models.F("description"),
+                            models.F("metadata"),
+                            function="artstore_search_vector",
+                        ),
+                        output_field=django.contrib.postgres.search.SearchVectorField(),
+                    ),
+                ),
+                (
+                    "storage_element",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="records",
+                        to="registry.storageelement",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    models.Index(fields=["storage_element", "file_id"], name="record_by_element"),
+                    models.Index(
+                        condition=models.Q(("begun_at__isnull", False)),
+                        fields=["storage_element", "begun_at"],
+                        name="record_begun_on_element",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status", "uploading")),
+                        fields=["lease_expires_at"],
+                        name="record_uploading_lease",
+                    ),
+                ],
+            },
+        ),
+        migrations.AddIndex(
+            model_name="syncrun",
+            index=models.Index(
+                fields=["storage_element", "-started_at", "id"], name="run_by_element"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="syncrun",
+            index=models.Index(fields=["-started_at", "id"], name="run_by_start"),
+        ),
+        migrations.AddConstraint(
+            model_name="syncrun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "running")),
+                fields=("storage_element",),
+                name="one_open_run_per_element",
+            ),
+        ),
+    ]
