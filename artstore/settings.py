@@ -47,7 +47,8 @@ DATABASES["default"] |= {
     "ENGINE": "django_prometheus.db.backends.postgresql",
     "CONN_MAX_AGE": 0 if _pool_size else env.int("ARTSTORE_DATABASE_MAX_AGE_SECONDS", default=60),
     "CONN_HEALTH_CHECKS": not _pool_size,
-    "OPTIONS": {"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {},
+    "OPTIONS": DATABASES["default"].get("OPTIONS", {})
+    | ({"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {}),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
