@@ -46,7 +46,7 @@ _pool_size = env.int("ARTSTORE_DATABASE_POOL_SIZE", default=0)
 DATABASES["default"] |= {
     "ENGINE": "django_prometheus.db.backends.postgresql",
     "CONN_MAX_AGE": 0 if _pool_size else env.int("ARTSTORE_DATABASE_MAX_AGE_SECONDS", default=60),
-    "CONN_HEALTH_CHECKS": not _pool_size,
+    "CONN_HEALTH_CHECKS": True,
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     | ({"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {}),
 }
@@ -184,10 +184,29 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["apps.admin.hashers.BoundedArgon2Hasher"]
+# Signing in is `apps.admin.sessions`, which counts failures; the backend only keeps people signed in.
+AUTHENTICATION_BACKENDS = ["apps.admin.authentication.SessionBackend"]
 LOGIN_URL = "console:login"
 LOGIN_REDIRECT_URL = "console:dashboard"
 ARTSTORE_ISSUER = env.str("ARTSTORE_ISSUER", default="artstore")
+ARTSTORE_USER_TOKEN_SECONDS = env.int("ARTSTORE_USER_TOKEN_SECONDS", default=30 * 60)
+ARTSTORE_SERVICE_TOKEN_SECONDS = env.int("ARTSTORE_SERVICE_TOKEN_SECONDS", default=60 * 60)
+ARTSTORE_ELEMENT_TOKEN_SECONDS = env.int("ARTSTORE_ELEMENT_TOKEN_SECONDS", default=15 * 60)
+ARTSTORE_REFRESH_TOKEN_SECONDS = env.int("ARTSTORE_REFRESH_TOKEN_SECONDS", default=24 * 3600)
+# How long a retiring key stays published; at least the longest token life (a check says so).
+ARTSTORE_KEY_GRACE_SECONDS = env.int("ARTSTORE_KEY_GRACE_SECONDS", default=60 * 60)
+# A change of keys reaches every process within this time.
+ARTSTORE_KEY_CACHE_SECONDS = env.int("ARTSTORE_KEY_CACHE_SECONDS", default=2)
+ARTSTORE_LOCK_FAILURES = env.int("ARTSTORE_LOCK_FAILURES", default=5)
+ARTSTORE_LOCK_SECONDS = env.int("ARTSTORE_LOCK_SECONDS", default=15 * 60)
+# Requests a minute to each of the login, refresh and token doors; a burst may be as large.
+ARTSTORE_THROTTLE_ADDRESS_PER_MINUTE = env.int("ARTSTORE_THROTTLE_ADDRESS_PER_MINUTE", default=600)
+ARTSTORE_THROTTLE_NAME_PER_MINUTE = env.int("ARTSTORE_THROTTLE_NAME_PER_MINUTE", default=300)
+# How many proxies in front append to X-Forwarded-For; 0: the header is not believed.
+ARTSTORE_TRUSTED_PROXIES = env.int("ARTSTORE_TRUSTED_PROXIES", default=0)
+ARTSTORE_SECRET_WARNING_DAYS = env.int("ARTSTORE_SECRET_WARNING_DAYS", default=14)
+ARTSTORE_AUDIT_KEEP_DAYS = env.int("ARTSTORE_AUDIT_KEEP_DAYS", default=730)
 
 # --- Background work --------------------------------------------------------------------------
 
