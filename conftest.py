@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import django
 import pytest
 
 from artstore.embedded import postgres
@@ -25,8 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="artstore-test-"))
     folder.chmod(0o711)  # the server is somebody else when the tests run as root
+    # Tests that commit are cleaned up by TRUNCATE, which the audit table refuses elsewhere.
+    settings = postgres.VOLATILE | {"artstore.audit_truncation": "on"}
     cluster = postgres.prepare(
-        folder / "postgres", secrets.token_hex(16), folder / "postgres.log", postgres.VOLATILE
+        folder / "postgres", secrets.token_hex(16), folder / "postgres.log", settings
     )
     config.stash[_server] = (cluster, postgres.start(cluster), folder)
     os.environ.update(
@@ -39,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "DJANGO_SETTINGS_MODULE": "artstore.settings",
         }
     )
+    django.setup()  # pytest-django leaves alone what is not configured when its turn comes
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
