@@ -1,0 +1,1 @@
+"""Template tags about files and storage elements."""

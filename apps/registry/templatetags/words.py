@@ -1,0 +1,148 @@
+"""How elements, files and sync runs are named and coloured on pages. One word and one look each."""
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+register = template.Library()
+
+# value -> (words, colour); the colour only repeats what the words say.
+ELEMENT_STATUSES = {
+    "online": (_("Online"), "green"),
+    "degraded": (_("Degraded"), "yellow"),
+    "offline": (_("Offline"), "red"),
+    "maintenance": (_("Maintenance"), "azure"),
+}
+FILE_STATUSES = {
+    "active": (pgettext_lazy("file", "Active"), "green"),
+    "expired": (pgettext_lazy("file", "Expired"), "yellow"),
+    "deleted": (pgettext_lazy("file", "Deleted"), "red"),
+}
+RETENTIONS = {
+    "temporary": (_("Temporary"), "azure"),
+    "permanent": (_("Permanent"), "indigo"),
+}
+RUN_STATUSES = {
+    "running": (_("Running"), "blue"),
+    "succeeded": (_("Succeeded"), "green"),
+    "failed": (_("Failed"), "red"),
+    "needs_confirmation": (_("Waits for your word"), "yellow"),
+    "abandoned": (_("Abandoned"), "yellow"),
+}
+MODES = {
+    "edit": _("Files may be added, edited and deleted; temporary files live here."),
+    "rw": _("Files may be added and edited, not deleted; permanent files live here."),
+    "ro": _("Files may be read; nothing is added, edited or deleted."),
+    "ar": _("Archived: attributes may be read, the bytes not."),
+}
+RUN_KINDS = {"full": _("Full"), "changes": _("Changes")}
+RUN_TRIGGERS = {
+    "periodic": _("Periodic"),
+    "manual": _("By hand"),
+    "registration": _("Registration"),
+    "recovery": _("Recovery"),
+}
+DELETION_REASONS = {
+    "user": _("Deleted by a user"),
+    "expired": _("Its time ran out"),
+    "missing_on_element": _("Missing on its element"),
+    "element_removed": _("Its element was removed"),
+}
+
+
+def _badge(words: Any, colour: str) -> SafeString:
+    return format_html('<span class="badge badge-{}">{}</span>', colour, words)
+
+
+def _dotted(words: Any, colour: str) -> SafeString:
+    return format_html(
+        '<span class="state"><span class="state-dot dot-{}"></span>{}</span>', colour, words
+    )
+
+
+@register.filter
+def element_status(value: str) -> SafeString:
+    return _dotted(*ELEMENT_STATUSES.get(value, (value, "secondary")))
+
+
+@register.filter
+def file_status(value: str) -> SafeString:
+    return _dotted(*FILE_STATUSES.get(value, (value, "secondary")))
+
+
+@register.filter
+def retention(value: str) -> SafeString:
+    return _badge(*RETENTIONS.get(value, (value, "secondary")))
+
+
+@register.filter
+def run_status(value: str) -> SafeString:
+    return _dotted(*RUN_STATUSES.get(value, (value, "secondary")))
+
+
+@register.filter
+def mode(value: str) -> SafeString:
+    """The mode's own word, as in the API; what it allows on hover."""
+    return format_html(
+        '<span class="badge badge-mode" title="{}">{}</span>', MODES.get(value, ""), value
+    )
+
+
+@register.filter
+def mode_meaning(value: str) -> Any:
+    return MODES.get(value, "")
+
+
+@register.filter
+def words(value: str, kind: str) -> Any:
+    """The plain words of a value: `{{ run.kind|words:"run_kind" }}`."""
+    tables: dict[str, dict[str, Any]] = {
+        "run_kind": RUN_KINDS,
+        "run_trigger": RUN_TRIGGERS,
+        "deletion": DELETION_REASONS,
+    }
+    plain = {"retention": RETENTIONS, "file_status": FILE_STATUSES, "status": ELEMENT_STATUSES}
+    if kind in plain:
+        return plain[kind].get(value, (value, ""))[0]
+    return tables[kind].get(value, value)
+
+
+@register.inclusion_tag("registry/parts/capacity.html")
+def capacity(used_bytes: int, capacity_bytes: int, label: str) -> dict[str, Any]:
+    """A bar of used against capacity, with both in words; amber from 80, red from 95 per cent."""
+    percent = 100 * used_bytes / capacity_bytes if capacity_bytes else 0.0
+    level = "danger" if percent >= 95 else "warning" if percent >= 80 else "normal"
+    return {
+        "used_bytes": used_bytes,
+        "capacity_bytes": capacity_bytes,
+        "percent": round(percent, 1),
+        "level": level,
+        "label": label,
+    }
+
+
+# Enough of a content type to choose a picture by.
+_ICONS = (
+    ("application/pdf", "file-type-pdf"),
+    ("application/zip", "file-zip"),
+    ("application/gzip", "file-zip"),
+    ("application/x-tar", "file-zip"),
+    ("application/json", "file-code"),
+    ("application/vnd.ms-excel", "file-spreadsheet"),
+    ("application/vnd.openxmlformats-officedocument.spreadsheetml", "file-spreadsheet"),
+    ("text/csv", "file-spreadsheet"),
+    ("text/html", "file-code"),
+    ("text/", "file-text"),
+    ("image/", "photo"),
+    ("audio/", "music"),
+    ("video/", "video"),
+)
+
+
+@register.filter
+def file_icon(content_type: str) -> str:
+    return next((name for prefix, name in _ICONS if content_type.startswith(prefix)), "file")
