@@ -45,9 +45,14 @@ def live(_request: HttpRequest) -> JsonResponse:
 
 
 def ready(_request: HttpRequest) -> JsonResponse:
-    checks = {name: _outcome(check) for name, check in CHECKS.items()}
+    checks = outcomes()
     status = _worst(outcome["status"] for outcome in checks.values())
     return JsonResponse(_head(status) | {"checks": checks}, status=503 if status == "fail" else 200)
+
+
+def outcomes() -> dict[str, dict[str, str]]:
+    """What every check of this process says now."""
+    return {name: _outcome(check) for name, check in CHECKS.items()}
 
 
 def _outcome(check: Check) -> dict[str, str]:
