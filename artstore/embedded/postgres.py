@@ -299,6 +299,23 @@ def _answers(cluster: Cluster) -> bool:
     return True
 
 
+def check_server(url: str) -> None:
+    """Refuse a server of somebody else's that cannot do what we need."""
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            version = connection.info.server_version
+    except psycopg.OperationalError as failure:
+        raise PostgresUnavailable(
+            f"The server that DATABASE_URL names cannot be reached: {failure}"
+        ) from failure
+    if version // 10_000 < pg_binaries.OLDEST_MAJOR:
+        raise PostgresUnavailable(
+            f"DATABASE_URL names a PostgreSQL {version // 10_000}; "
+            f"{pg_binaries.OLDEST_MAJOR} or newer is needed."
+        )
+    check_trigrams(url)
+
+
 def check_trigrams(url: str) -> None:
     """Searching Russian names by a part needs a character type that knows Cyrillic letters."""
     with psycopg.connect(url) as connection:
