@@ -173,6 +173,7 @@ def django_environment(plan: Plan) -> dict[str, str]:
     secrets = plan.layout.secrets
     return {
         "ARTSTORE_BROKER_URL": "pgmq://",
+        "ARTSTORE_ALLOW_LOOPBACK_ELEMENTS": "true",
         "ARTSTORE_ALLOW_PRIVATE_ELEMENTS": "true",
         "ARTSTORE_LOG_FORMAT": "text",
         **plan.inherited,

@@ -31,7 +31,7 @@ _LONGEST_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 # Where the data goes when the unprivileged user cannot pass a folder above the home.
 _REACHABLE_PLACES = (Path("/var/lib/artstore"), Path("/var/tmp"))  # noqa: S108 - a fresh 0711 folder is made in it
 
-DURABLE: Mapping[str, str] = {
+DURABLE: dict[str, str] = {
     "max_connections": "200",
     "shared_buffers": "64MB",
     "jit": "off",
@@ -41,7 +41,7 @@ DURABLE: Mapping[str, str] = {
     "log_checkpoints": "off",
 }
 # For tests, whose data nobody will miss after a power cut.
-VOLATILE: Mapping[str, str] = DURABLE | {
+VOLATILE: dict[str, str] = DURABLE | {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 from artstore.embedded import (
     certificates,
@@ -207,7 +208,7 @@ class Supervisor:
 
     # --- staying up ---------------------------------------------------------------------------
 
-    def _tend(self) -> None:
+    def _tend(self) -> NoReturn:
         while True:
             if tending.tend(self._family, say):
                 self._note_pids()
