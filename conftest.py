@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "ARTSTORE_DIGEST_KEY": secrets.token_urlsafe(32),
             "ARTSTORE_KEY_ENCRYPTION_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "ARTSTORE_LOG_FORMAT": "text",
+            "ARTSTORE_ALLOW_LOOPBACK_ELEMENTS": "true",
             "DJANGO_SETTINGS_MODULE": "artstore.settings",
         }
     )

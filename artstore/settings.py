@@ -208,6 +208,28 @@ ARTSTORE_TRUSTED_PROXIES = env.int("ARTSTORE_TRUSTED_PROXIES", default=0)
 ARTSTORE_SECRET_WARNING_DAYS = env.int("ARTSTORE_SECRET_WARNING_DAYS", default=14)
 ARTSTORE_AUDIT_KEEP_DAYS = env.int("ARTSTORE_AUDIT_KEEP_DAYS", default=730)
 
+# --- Storage elements and sync ----------------------------------------------------------------
+
+# Element URLs are operator input. What is not opened here is refused at every connect.
+ARTSTORE_ALLOW_PRIVATE_ELEMENTS = env.bool("ARTSTORE_ALLOW_PRIVATE_ELEMENTS", default=False)
+ARTSTORE_ALLOW_LOOPBACK_ELEMENTS = env.bool("ARTSTORE_ALLOW_LOOPBACK_ELEMENTS", default=False)
+ARTSTORE_ALLOW_PLAIN_HTTP_ELEMENTS = env.bool("ARTSTORE_ALLOW_PLAIN_HTTP_ELEMENTS", default=False)
+ARTSTORE_NODE_CONNECT_SECONDS = env.float("ARTSTORE_NODE_CONNECT_SECONDS", default=5)
+# No byte moved for this long: the call is over. Whole transfers have no limit.
+ARTSTORE_NODE_STALL_SECONDS = env.float("ARTSTORE_NODE_STALL_SECONDS", default=60)
+# A call without a file's bytes has to be answered whole within this.
+ARTSTORE_NODE_ANSWER_SECONDS = env.float("ARTSTORE_NODE_ANSWER_SECONDS", default=30)
+ARTSTORE_PROBE_PERIOD_SECONDS = env.int("ARTSTORE_PROBE_PERIOD_SECONDS", default=30)
+ARTSTORE_PROBE_ANSWER_SECONDS = env.float("ARTSTORE_PROBE_ANSWER_SECONDS", default=10)
+ARTSTORE_SYNC_PERIOD_SECONDS = env.int("ARTSTORE_SYNC_PERIOD_SECONDS", default=3600)
+ARTSTORE_SYNC_JITTER_SECONDS = env.int("ARTSTORE_SYNC_JITTER_SECONDS", default=300)
+ARTSTORE_FULL_SYNC_PERIOD_DAYS = env.int("ARTSTORE_FULL_SYNC_PERIOD_DAYS", default=7)
+ARTSTORE_SYNC_LEASE_SECONDS = env.int("ARTSTORE_SYNC_LEASE_SECONDS", default=120)
+# More files than the larger of these missing without a tombstone: a person has to confirm.
+ARTSTORE_SYNC_MISSING_FILES = env.int("ARTSTORE_SYNC_MISSING_FILES", default=100)
+ARTSTORE_SYNC_MISSING_PERCENT = env.float("ARTSTORE_SYNC_MISSING_PERCENT", default=1.0)
+ARTSTORE_LAZY_CLEANUPS_PER_HOUR = env.int("ARTSTORE_LAZY_CLEANUPS_PER_HOUR", default=20)
+
 # --- Background work --------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("ARTSTORE_BROKER_URL", default="")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STATUSES = frozenset({"active", "expired", "deleted"})
+TOMBSTONE_STATUSES = frozenset({"expired", "deleted", "abandoned"})
 RETENTIONS = frozenset({"temporary", "permanent"})
 MAX_NAME_CHARACTERS = 255
 MAX_CONTENT_TYPE_CHARACTERS = 255
@@ -59,7 +60,7 @@ class FileAttributes:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What remains of a file whose bytes were freed."""
+    """What remains of a file whose bytes were freed, or of an id that was given up."""
 
     file_id: uuid.UUID
     status: str
@@ -96,7 +97,7 @@ def parse_tombstone(item: Any) -> Tombstone:
     """A tombstone of the change feed; `AttributesInvalid` for anything else."""
     if not isinstance(item, dict):
         raise AttributesInvalid("not an object")
-    status = _choice(item, "status", frozenset({"expired", "deleted"}))
+    status = _choice(item, "status", TOMBSTONE_STATUSES)
     return Tombstone(file_id_of(item), status, _time(item, "at"))
 
 

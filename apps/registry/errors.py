@@ -15,8 +15,9 @@ ArtStoreError
 Only `wire` and `node_client` raise the node family.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from artstore.errors import ArtStoreError, Conflict, NotFound, ValidationError
@@ -81,8 +82,8 @@ class NodeUnreachable(NodeFailure):
     file may be stored, and only `abandon` settles it.
     """
 
-    def __init__(self, message: str, *, sent_body: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: Promise | str, *, sent_body: bool = False) -> None:
+        super().__init__(cast("str", message))  # a translation turns into text when it is shown
         self.sent_body = sent_body
 
 
@@ -117,7 +118,7 @@ class NodeFileNotFound(NodeRefused):
 
 
 class NodeFileGone(NodeRefused):
-    """The file expired or was deleted on the node; `file_status` says which."""
+    """No such file any more; `file_status` says why: expired, deleted, or abandoned (never was)."""
 
     code: ClassVar[str] = "FILE_GONE"
     status: ClassVar[int] = 410
@@ -135,10 +136,11 @@ class NodeFileDamaged(NodeRefused):
 
 
 class NodeConflict(NodeRefused):
-    """Other bytes are stored under this id, or (abandon) the file is there to adopt."""
+    """Other bytes are stored under this id, or (abandon) `file` is there to adopt."""
 
     code: ClassVar[str] = "CONFLICT"
     status: ClassVar[int] = 409
+    file: Any = None
 
 
 class NodePreconditionFailed(NodeRefused):

@@ -461,7 +461,7 @@ class WorkerHeartbeat(models.Model):
     @classmethod
     def beat(cls, names: Iterable[str]) -> None:
         """Write down that these workers are alive now, by the database's clock."""
-        rows = [cls(name=name, started_at=Now(), seen_at=Now()) for name in names]
-        cls.objects.bulk_create(
+        rows = [WorkerHeartbeat(name=name, started_at=Now(), seen_at=Now()) for name in names]
+        WorkerHeartbeat.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["name"], update_fields=["seen_at"]
         )

@@ -1,0 +1,328 @@
+"""The transport under `node_client`: connections, TLS, pacing of bodies. Knows HTTP, no calls.
+
+What `requests` cannot do and the wire contract needs: no body byte before the node's interim
+answer, a refusal seen while the body is still being sent, the resolved address checked at every
+connect, and a connection that is cut, never finished, when the body turns out to be bad.
+"""
+
+import functools
+import hashlib
+import http.client
+import http.cookiejar
+import os
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import certifi
+import requests
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from apps.registry import addresses
+from apps.registry.addresses import AddressPolicy
+from apps.registry.deadlines import Call
+
+BLOCK_BYTES = 1024 * 1024
+_MAX_LINE_BYTES = 64 * 1024
+_MAX_INTERIM_LINES = 200
+_POOL_HOSTS = 64
+_POOL_CONNECTIONS_PER_HOST = 128
+
+_thread = threading.local()
+
+
+class BodyFailed(Exception):
+    """The caller's body broke off; the cause is what it raised. The node never saw its end."""
+
+
+class _AnsweredEarly(Exception):
+    """A final answer arrived before the body was sent."""
+
+
+class OutgoingBody:
+    """A body for the wire, pulled block by block, and only once the node may get it."""
+
+    def __init__(self, blocks: Iterable[bytes], *, expect_interim: bool) -> None:
+        self.blocks = blocks
+        self.expect_interim = expect_interim
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.blocks)
+
+
+def policy() -> AddressPolicy:
+    """What the settings say about element addresses."""
+    return AddressPolicy(
+        allow_private=settings.ARTSTORE_ALLOW_PRIVATE_ELEMENTS,
+        allow_loopback=settings.ARTSTORE_ALLOW_LOOPBACK_ELEMENTS,
+        allow_plain_http=settings.ARTSTORE_ALLOW_PLAIN_HTTP_ELEMENTS,
+    )
+
+
+class _HeadRead(http.client.HTTPResponse):
+    """An answer whose status line was already taken off the wire."""
+
+    def __init__(self, sock: socket.socket, *, line: bytes, method: str | None = None) -> None:
+        super().__init__(sock, method=method)
+        self._line = line
+
+    def _read_status(self) -> tuple[str, int, str]:
+        return _parse_status(self._line)
+
+    def begin(self) -> None:
+        super().begin()
+        # The rest of the body was never sent, so this connection can carry no further request.
+        self.will_close = True
+
+
+def _parse_status(line: bytes) -> tuple[str, int, str]:
+    version, _, rest = line.decode("iso-8859-1").rstrip("\r\n").partition(" ")
+    code, _, reason = rest.partition(" ")
+    if not version.startswith("HTTP/") or not (code.isdigit() and len(code) == 3):
+        raise http.client.BadStatusLine(repr(line[:80]))
+    return version, int(code), reason
+
+
+class _NodeLine(HTTPConnection):
+    """What both kinds of connection share; see the module's text."""
+
+    line: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            timeout = self.timeout if isinstance(self.timeout, int | float) else None
+            sock = addresses.connect(self._dns_host, self.port or 443, timeout, policy())
+        except socket.gaierror as failure:
+            raise NameResolutionError(self.host, self, failure) from failure
+        except TimeoutError as failure:
+            raise ConnectTimeoutError(self, f"{self.host} did not answer in time") from failure
+        except OSError as failure:
+            raise NewConnectionError(self, f"{self.host}: {failure}") from failure
+        # A duplicate survives the TLS wrapping, which empties the object it wraps.
+        self.line = sock.dup()
+        self._join_call()
+        return sock
+
+    def close(self) -> None:
+        super().close()
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+    def request(  # type: ignore[override]  # urllib3 passes keywords that its stubs spell out
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        self.response_class = http.client.HTTPResponse
+        self._join_call()
+        if not isinstance(body, OutgoingBody):
+            super().request(method, url, body=body, headers=headers, **options)
+            return
+        try:
+            super().request(method, url, body=self._paced(body), headers=headers, **options)
+        except _AnsweredEarly:
+            return
+        except ssl.SSLError:
+            # TLS has no broken pipe: the node may have answered and closed. The answer, or its
+            # absence, is found out by reading.
+            return
+
+    def _join_call(self) -> None:
+        call: Call | None = getattr(_thread, "call", None)
+        if call is not None and self.line is not None:
+            call.uses(self.line)
+
+    def _paced(self, body: OutgoingBody) -> Iterator[bytes]:
+        """The blocks of `body`; runs after the request's head has been sent."""
+        call: Call = _thread.call
+        sock = self._socket()
+        sock.settimeout(call.stall_seconds)
+        if body.expect_interim:
+            self._await_interim()
+        blocks = iter(body)
+        call.body_started = True
+        while True:
+            try:
+                block = next(blocks, None)
+            except Exception as failure:
+                raise BodyFailed from failure
+            if block is None:
+                return
+            yield block
+            if body.expect_interim:
+                self._notice_answer()
+
+    def _await_interim(self) -> None:
+        """Read answers until a `100 Continue`; a final one instead ends the sending."""
+        with self._socket().makefile("rb", 0) as stream:
+            while True:
+                status, line = _read_head(stream, b"")
+                if status == 100:
+                    return
+                if status >= 200:
+                    self._answered(line)
+
+    def _notice_answer(self) -> None:
+        """End the sending if the node has begun to answer, or has closed."""
+        sock = self._socket()
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending()
+        if not pending and not select.select([sock], [], [], 0)[0]:
+            return
+        first = _receive_now(sock)
+        if first is None:
+            return  # TLS's own business, not an answer
+        if not first:
+            raise ConnectionResetError("the node closed the connection during the body")
+        with sock.makefile("rb", 0) as stream:
+            status, line = _read_head(stream, first)
+        if status >= 200:
+            self._answered(line)
+
+    def _answered(self, line: bytes) -> None:
+        self.response_class = functools.partial(_HeadRead, line=line)  # type: ignore[assignment]  # http.client calls it like a class
+        raise _AnsweredEarly
+
+    def _socket(self) -> socket.socket:
+        if self.sock is None:
+            raise ConnectionResetError("the connection is closed")
+        return self.sock
+
+
+def _receive_now(sock: socket.socket) -> bytes | None:
+    """One byte if it can be had without waiting; empty at the end, None when there is none."""
+    timeout = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        return sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+    finally:
+        sock.settimeout(timeout)
+
+
+def _read_head(stream: Any, first: bytes) -> tuple[int, bytes]:
+    """Status and status line of the next answer; the header lines too if it is an interim one.
+
+    `stream` is unbuffered, so nothing behind what is needed is taken off the wire.
+    """
+    line = first + stream.readline(_MAX_LINE_BYTES)
+    if not line.endswith(b"\n"):
+        raise ConnectionResetError("the node closed the connection before answering")
+    status = _parse_status(line)[1]
+    if status < 200:
+        for _number in range(_MAX_INTERIM_LINES):
+            if stream.readline(_MAX_LINE_BYTES) in (b"\r\n", b"\n", b""):
+                return status, line
+        raise http.client.BadStatusLine("an interim answer without an end")
+    return status, line
+
+
+class _PlainLine(_NodeLine):
+    """Plain HTTP; only ever to loopback."""
+
+
+class _TlsLine(_NodeLine, HTTPSConnection):
+    """HTTPS."""
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainLine
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsLine
+
+
+class NodeAdapter(HTTPAdapter):
+    """Puts our connections under a `requests` session, with one trust anchor for all of them."""
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._trust = trust
+        super().__init__(_POOL_HOSTS, _POOL_CONNECTIONS_PER_HOST)
+
+    def init_poolmanager(self, connections: int, maxsize: int, *_args: Any, **_kwargs: Any) -> None:
+        self.poolmanager = PoolManager(
+            num_pools=connections,
+            maxsize=maxsize,
+            blocksize=BLOCK_BYTES,
+            ssl_context=self._trust,
+        )
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any
+    ) -> HTTPConnectionPool:
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_url(str(request.url))
+        return pool
+
+    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
+        """Nothing to choose per request: the context decides."""
+
+
+def _trust(ca_pem: str) -> ssl.SSLContext:
+    """Public CAs, or the pinned ones and nothing else."""
+    if ca_pem:
+        context = ssl.create_default_context(cadata=ca_pem)
+    else:
+        context = ssl.create_default_context(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+_sessions: dict[str, requests.Session] = {}
+_sessions_lock = threading.Lock()
+
+
+def session(ca_pem: str) -> requests.Session:
+    """This process's session for elements trusted through `ca_pem`; connections are pooled in it."""
+    key = hashlib.sha256(ca_pem.encode()).hexdigest()
+    with _sessions_lock:
+        found = _sessions.get(key)
+        if found is None:
+            found = _sessions[key] = _new_session(NodeAdapter(_trust(ca_pem)))
+        return found
+
+
+def _new_session(adapter: HTTPAdapter) -> requests.Session:
+    made = requests.Session()
+    # No proxy, netrc or CA bundle from the environment, and no cookies: a node sets none.
+    made.trust_env = False
+    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    return made
+
+
+def send(
+    line: requests.Session, request: requests.PreparedRequest, call: Call
+) -> requests.Response:
+    """Send one request; the answer's body is still on the wire. No redirect is followed."""
+    _thread.call = call
+    try:
+        return line.send(
+            request,
+            stream=True,
+            allow_redirects=False,
+            timeout=(settings.ARTSTORE_NODE_CONNECT_SECONDS, call.stall_seconds),
+        )
+    finally:
+        _thread.call = None
+
+
+def _forget_sessions() -> None:
+    """Connections must not be shared with the process this one was forked from."""
+    _sessions.clear()
+
+
+os.register_at_fork(after_in_child=_forget_sessions)
