@@ -1,0 +1,1 @@
+"""Tests of the node: real processes over TLS for the doors, the real engine on real disks for the rest."""
