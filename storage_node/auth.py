@@ -21,7 +21,12 @@ MAX_SUBJECT_CHARACTERS = 255
 MAX_REMEMBERED_TOKENS = 4096
 _NEEDED_CLAIMS = ["iss", "aud", "sub", "iat", "nbf", "exp"]
 # Times are checked against the `now` passed in, on every use of a remembered token as on the first.
-_DECODE_OPTIONS: Any = {"require": _NEEDED_CLAIMS, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+_DECODE_OPTIONS: Any = {
+    "require": _NEEDED_CLAIMS,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,12 @@ class TokenCheck:
             raise _refused(self._why_no_key(kid))
         try:
             claims = jwt.decode(
-                token, key, algorithms=["RS256"], audience=self.audience, issuer=self.issuer, options=_DECODE_OPTIONS
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=self.audience,
+                issuer=self.issuer,
+                options=_DECODE_OPTIONS,
             )
         except jwt.InvalidTokenError as problem:
             raise _refused(_why_refused(problem)) from None
@@ -143,11 +153,17 @@ def _from_claims(claims: dict[str, Any], kid: str, key: RSAPublicKey, audience: 
     times = [claims[name] for name in ("iat", "nbf", "exp")]
     if claims["aud"] != audience:
         raise _refused("it is meant for several audiences; an element token names one")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+    if (
+        not isinstance(subject, str)
+        or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS
+        or not subject.isprintable()
+    ):
         raise _refused("its subject is not a name")
     if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
         raise _refused("its scopes are not a list of words")
-    if not all(isinstance(moment, int | float) and not isinstance(moment, bool) for moment in times):
+    if not all(
+        isinstance(moment, int | float) and not isinstance(moment, bool) for moment in times
+    ):
         raise _refused("its times are not numbers")
     try:
         issued_at, not_before, expires_at = (int(moment) for moment in times)
@@ -162,8 +178,13 @@ def _check_times(verified: _Verified, now: datetime) -> None:
     moment = now.timestamp()
     if moment >= verified.expires_at + LEEWAY_SECONDS:
         raise _refused("it has expired")
-    if moment < verified.not_before - LEEWAY_SECONDS or moment < verified.issued_at - LEEWAY_SECONDS:
-        raise _refused("it is not valid yet; compare the clocks of this machine and the Admin module")
+    if (
+        moment < verified.not_before - LEEWAY_SECONDS
+        or moment < verified.issued_at - LEEWAY_SECONDS
+    ):
+        raise _refused(
+            "it is not valid yet; compare the clocks of this machine and the Admin module"
+        )
 
 
 def _refused(why: str) -> Unauthorized:

@@ -8,7 +8,8 @@ and, where anything can be done, what to do. Nothing here does I/O or knows a re
     |- Unauthorized 401             Forbidden 403
     |- NotFound 404                 UnknownRoute 404          MethodNotAllowed 405
     |- RequestStalled 408
-    |- Conflict 409                 ModeNotAllowed 409        FileDamaged 409
+    |- Conflict 409                 `- FileHere 409
+    |- ModeNotAllowed 409           FileDamaged 409
     |- InvalidTransition 409        ConfirmationRequired 409  ReconcileInProgress 409
     |- FileGone 410                 ResyncRequired 410
     |- PreconditionFailed 412       FileTooLarge 413          UnsupportedMediaType 415
@@ -34,6 +35,10 @@ class NodeError(Exception):
 
     def extra(self) -> dict[str, object]:
         """Members of the error object beyond code and message."""
+        return {}
+
+    def beside(self) -> dict[str, object]:
+        """Members of the answer next to the error object."""
         return {}
 
     def headers(self) -> dict[str, str]:
@@ -126,6 +131,17 @@ class Conflict(NodeError):
 
     code = "CONFLICT"
     status = 409
+
+
+class FileHere(Conflict):
+    """The file whose id was to be given up is here; `file` is its wire form, for the caller to adopt."""
+
+    def __init__(self, message: str, file: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.file = dict(file)
+
+    def beside(self) -> dict[str, object]:
+        return {"file": self.file}
 
 
 class ModeNotAllowed(NodeError):
@@ -271,3 +287,7 @@ class RefusedToStart(NodeError):
     """The directory or the settings are not fit to serve; the message says what to do."""
 
     code = "REFUSED_TO_START"
+
+
+class ClientLeft(Exception):
+    """The connection went away before the exchange was whole; nobody is left to be answered."""

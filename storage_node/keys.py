@@ -32,7 +32,7 @@ MIN_KEY_BITS = 2048
 log = logging.getLogger(__name__)
 
 
-class KeysUnreachable(Exception):  # noqa: N818  named like the other errors of the node: by what is wrong
+class KeysUnreachable(Exception):
     """The key source gave no usable, non-empty key set; the keys held so far stay."""
 
 

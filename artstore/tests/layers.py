@@ -35,7 +35,10 @@ NODE_FLOORS = (
     {"wal", "disk", "index", "modes", "capacity"},
     {"store"},
     {"garbage", "reconcile"},
-    {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"},
+    {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
+    | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
+    | {"queries", "ranges", "health", "readings", "version"}
+    | {"api_files", "api_uploads", "api_downloads", "api_element"},
     {"app"},
     {"__main__"},
 )
