@@ -69,6 +69,9 @@ class StorageElement(models.Model):
     last_full_sync_at = models.DateTimeField(null=True)
     # Why the next sync has to read everything; empty when changes are enough.
     full_sync_reason = models.CharField(max_length=200, blank=True, default="")
+    # By how much the records differed from the element's totals after the last full sync
+    # (rejected items), and how often running a changes sync found another difference.
+    known_gap = models.JSONField(default=list)
     totals_disagreed = models.PositiveSmallIntegerField(default=0)
     lazy_window_started_at = models.DateTimeField(null=True)
     lazy_cleanups = models.PositiveIntegerField(default=0)
@@ -141,6 +144,8 @@ class FileRecord(models.Model):
         max_length=18, choices=DeletionReason.choices, blank=True, default=""
     )
     activated_at = models.DateTimeField(null=True)
+    # The last write that did not come from a sync, on the database's clock.
+    written_at = models.DateTimeField(null=True)
     # Uploads only. `begun_at` is on the database's clock; `size` holds the reservation until the
     # file is active; `body_sent` pins the row to its element.
     begun_at = models.DateTimeField(null=True)
@@ -163,7 +168,12 @@ class FileRecord(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=("storage_element", "file_id"), name="record_by_element"),
+            # The columns beside the key let an element's totals be summed without the table.
+            models.Index(
+                fields=("storage_element", "file_id"),
+                include=("status", "size", "stored_revision"),
+                name="record_by_element",
+            ),
             models.Index(
                 fields=("storage_element", "begun_at"),
                 name="record_begun_on_element",
@@ -245,6 +255,7 @@ class FileRecord(models.Model):
             row.update(
                 **columns_of(attributes),
                 activated_at=Now(),
+                written_at=Now(),
                 lease_id=None,
                 lease_expires_at=None,
             )
@@ -278,7 +289,7 @@ class FileRecord(models.Model):
             storage_element_id=element_id,
             stored_revision__lte=attributes.revision,
         )
-        return bool(row.update(**columns_of(attributes)))
+        return bool(row.update(**columns_of(attributes), written_at=Now()))
 
     def mark_gone(self, status: str, reason: str) -> bool:
         """The element says this very state of the file is no more (lazy cleanup)."""
@@ -288,7 +299,9 @@ class FileRecord(models.Model):
             storage_element_id=self.storage_element_id,
             stored_revision=self.stored_revision,
         )
-        return bool(row.update(status=status, deletion_reason=reason, updated_at=Now()))
+        return bool(
+            row.update(status=status, deletion_reason=reason, updated_at=Now(), written_at=Now())
+        )
 
 
 def columns_of(attributes: FileAttributes) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Migration(migrations.Migration):
                 ("last_file_sync_at", models.DateTimeField(null=True)),
                 ("last_full_sync_at", models.DateTimeField(null=True)),
                 ("full_sync_reason", models.CharField(blank=True, default="", max_length=200)),
+                ("known_gap", models.JSONField(default=list)),
                 ("totals_disagreed", models.PositiveSmallIntegerField(default=0)),
                 ("lazy_window_started_at", models.DateTimeField(null=True)),
                 ("lazy_cleanups", models.PositiveIntegerField(default=0)),
@@ -309,6 +310,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("activated_at", models.DateTimeField(null=True)),
+                ("written_at", models.DateTimeField(null=True)),
                 ("begun_at", models.DateTimeField(null=True)),
                 ("lease_id", models.UUIDField(null=True)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
@@ -340,7 +342,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "indexes": [
-                    models.Index(fields=["storage_element", "file_id"], name="record_by_element"),
+                    models.Index(
+                        fields=["storage_element", "file_id"],
+                        include=("status", "size", "stored_revision"),
+                        name="record_by_element",
+                    ),
                     models.Index(
                         condition=models.Q(("begun_at__isnull", False)),
                         fields=["storage_element", "begun_at"],
