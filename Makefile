@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # Settings may be given as `make run ARTSTORE_WEB_PORT=9000`; make exports what the command line sets.
-PIP_INSTALL = -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
+PIP_INSTALL = -m pip --disable-pip-version-check -qq install --require-hashes --no-deps
 RUN_LOCKS = requirements/django.lock requirements/node.lock requirements/embedded.lock
 DEV_LOCKS = $(RUN_LOCKS) requirements/test.lock requirements/dev.lock
 NODE_LOCKS = requirements/node.lock requirements/test.lock

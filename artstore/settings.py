@@ -10,10 +10,21 @@ from pathlib import Path
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 from artstore import logs
 
-env = environ.FileAwareEnv()
+
+class _Environment(FileAwareMapping):
+    """A line end at the end of a secret's file is no part of the secret."""
+
+    def __getitem__(self, key: str) -> str:
+        text: str = super().__getitem__(key)
+        return text.strip()
+
+
+env = environ.Env()
+env.ENVIRON = _Environment()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
@@ -84,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.admin.middleware.RefusalMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -190,6 +202,12 @@ AUTHENTICATION_BACKENDS = ["apps.admin.authentication.SessionBackend"]
 LOGIN_URL = "console:login"
 LOGIN_REDIRECT_URL = "console:dashboard"
 ARTSTORE_ISSUER = env.str("ARTSTORE_ISSUER", default="artstore")
+# For `manage.py bootstrap`: the first admin; without a password one is generated and printed.
+ARTSTORE_ADMIN_USERNAME = env.str("ARTSTORE_ADMIN_USERNAME", default="admin")
+ARTSTORE_ADMIN_PASSWORD = env.str("ARTSTORE_ADMIN_PASSWORD", default="")
+# For `manage.py smoke`: the service account it acts as.
+ARTSTORE_CLIENT_ID = env.str("ARTSTORE_CLIENT_ID", default="")
+ARTSTORE_CLIENT_SECRET = env.str("ARTSTORE_CLIENT_SECRET", default="")
 ARTSTORE_USER_TOKEN_SECONDS = env.int("ARTSTORE_USER_TOKEN_SECONDS", default=30 * 60)
 ARTSTORE_SERVICE_TOKEN_SECONDS = env.int("ARTSTORE_SERVICE_TOKEN_SECONDS", default=60 * 60)
 ARTSTORE_ELEMENT_TOKEN_SECONDS = env.int("ARTSTORE_ELEMENT_TOKEN_SECONDS", default=15 * 60)
@@ -230,9 +248,35 @@ ARTSTORE_SYNC_MISSING_FILES = env.int("ARTSTORE_SYNC_MISSING_FILES", default=100
 ARTSTORE_SYNC_MISSING_PERCENT = env.float("ARTSTORE_SYNC_MISSING_PERCENT", default=1.0)
 ARTSTORE_LAZY_CLEANUPS_PER_HOUR = env.int("ARTSTORE_LAZY_CLEANUPS_PER_HOUR", default=20)
 
+# --- Files in and out -------------------------------------------------------------------------
+
+ARTSTORE_MAX_FILE_BYTES = env.int("ARTSTORE_MAX_FILE_BYTES", default=1024 * MIB)
+# No byte from or to a client for this long: the transfer is over. Whole transfers have no limit.
+ARTSTORE_CLIENT_STALL_SECONDS = env.float("ARTSTORE_CLIENT_STALL_SECONDS", default=60)
+# A dead upload is settled this long after its last sign of life, plus the settling period.
+ARTSTORE_UPLOAD_LEASE_SECONDS = env.int("ARTSTORE_UPLOAD_LEASE_SECONDS", default=120)
+ARTSTORE_SETTLE_PERIOD_SECONDS = env.int("ARTSTORE_SETTLE_PERIOD_SECONDS", default=60)
+# How old the figures about the elements' room may be, and how long a refusal is remembered.
+ARTSTORE_PLACEMENT_REFRESH_SECONDS = env.float("ARTSTORE_PLACEMENT_REFRESH_SECONDS", default=1)
+ARTSTORE_PLACEMENT_MEMORY_SECONDS = env.float("ARTSTORE_PLACEMENT_MEMORY_SECONDS", default=5)
+ARTSTORE_SEARCH_TIMEOUT_SECONDS = env.float("ARTSTORE_SEARCH_TIMEOUT_SECONDS", default=5)
+ARTSTORE_QUERY_CACHE_SECONDS = env.float("ARTSTORE_QUERY_CACHE_SECONDS", default=30)
+ARTSTORE_QUERY_CACHE_FILES = env.int("ARTSTORE_QUERY_CACHE_FILES", default=10_000)
+
 # --- Background work --------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.str("ARTSTORE_BROKER_URL", default="")
+CELERY_BROKER_URL = env.str("ARTSTORE_BROKER_URL", default="pgmq://")
+if CELERY_BROKER_URL.startswith(("filesystem", "sqla", "sqlalchemy", "memory")):
+    raise ImproperlyConfigured(
+        "ARTSTORE_BROKER_URL names a broker that loses messages; use pgmq:// or amqp://."
+    )
+if CELERY_BROKER_URL == "pgmq://":
+    # Queues in our own database; their SQL is installed by a migration.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "conn_string": env.str("DATABASE_URL"),
+        "init_extension": False,
+        "pool_size": env.int("ARTSTORE_BROKER_POOL_SIZE", default=4),
+    }
 
 # --- Text, time, static files -----------------------------------------------------------------
 

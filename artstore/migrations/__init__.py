@@ -1,0 +1,1 @@
+"""Migrations of what belongs to no app: the message queue's own tables."""
