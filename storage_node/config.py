@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from storage_node.directory import StoreOptions
+
 KIB = 1024
 HEADER_LIMIT_BYTES = 64 * KIB
 ATTRIBUTES_HEADER_LIMIT_BYTES = 24 * KIB
 
 _SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15}
 _SIZE_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
-_DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION_UNITS = {
+    "": 1.0,
+    "ms": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _STORAGE_ID = re.compile(r"[a-z0-9-]{1,63}")
 _MODES = ("edit", "rw", "ro", "ar")
@@ -27,7 +37,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 Value = TypeVar("Value")
 
 
-class ConfigInvalid(Exception):  # noqa: N818  named like the other errors of the node: by what is wrong
+class ConfigInvalid(Exception):
     """The node refuses to start; `problems` is one sentence with a hint per bad setting."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -66,6 +76,7 @@ class NodeConfig:
     log_format: str
     insecure_loopback: bool
     allow_network_fs: bool
+    otlp_endpoint: str | None
 
     @property
     def audience(self) -> str:
@@ -166,7 +177,9 @@ def _jwks_url(text: str) -> str:
         return text
     if parts.scheme == "http" and is_loopback(host):
         return text
-    raise ValueError("must begin https:// (http:// only to loopback): whoever forges the keys owns the files")
+    raise ValueError(
+        "must begin https:// (http:// only to loopback): whoever forges the keys owns the files"
+    )
 
 
 def _positive_size(text: str) -> int:
@@ -184,9 +197,46 @@ def _positive_duration(text: str) -> float:
 
 
 def read(environ: Mapping[str, str]) -> NodeConfig:
-    """The settings as the operator gave them; raises `ConfigInvalid` naming every bad one."""
+    """The settings of a node that is to serve; raises `ConfigInvalid` naming every bad one."""
     env = _Reader(environ)
-    config = NodeConfig(
+    config = _config(env)
+    problems = env.problems + _contradictions(config, environ)
+    if problems:
+        raise ConfigInvalid(problems)
+    return config
+
+
+def read_for_shell(environ: Mapping[str, str]) -> NodeConfig:
+    """The settings of a shell command, which listens to nobody and so needs neither keys nor TLS."""
+    env = _Reader(environ)
+    config = _config(env)
+    if env.problems:
+        raise ConfigInvalid(env.problems)
+    return config
+
+
+def store_options(config: NodeConfig) -> StoreOptions:
+    """What the engine has to know."""
+    return StoreOptions(
+        data_dir=config.data_dir,
+        storage_id=config.storage_id,
+        max_capacity_bytes=config.max_capacity_bytes,
+        min_free_disk_bytes=config.min_free_disk_bytes,
+        max_file_bytes=config.max_file_bytes,
+        initial_mode=config.mode,
+        init=config.init,
+        allow_network_fs=config.allow_network_fs,
+        expired_grace_seconds=config.expired_grace_seconds,
+        tombstone_keep_seconds=config.tombstone_keep_seconds,
+        gc_interval_seconds=config.gc_interval_seconds,
+        reconcile_interval_seconds=config.reconcile_interval_seconds,
+        scrub_period_seconds=config.scrub_period_seconds,
+        scrub_rate_bytes_per_second=config.scrub_rate_bytes_per_second,
+    )
+
+
+def _config(env: "_Reader") -> NodeConfig:
+    return NodeConfig(
         storage_id=env.need("SE_STORAGE_ID", _storage_id, "missing"),
         data_dir=env.need("SE_DATA_DIR", Path, Path()),
         max_capacity_bytes=env.need("SE_MAX_CAPACITY", _positive_size, 1),
@@ -203,7 +253,9 @@ def read(environ: Mapping[str, str]) -> NodeConfig:
         ca_cert=env.take("SE_CA_CERT", _readable_file, None),
         jwks_max_age_seconds=env.take("SE_JWKS_MAX_AGE", _positive_duration, 7 * 86400.0),
         gc_interval_seconds=env.take("SE_GC_INTERVAL", _positive_duration, 3600.0),
-        reconcile_interval_seconds=env.take("SE_RECONCILE_INTERVAL", _positive_duration, 6 * 3600.0),
+        reconcile_interval_seconds=env.take(
+            "SE_RECONCILE_INTERVAL", _positive_duration, 6 * 3600.0
+        ),
         scrub_period_seconds=env.take("SE_SCRUB_PERIOD", _positive_duration, 30 * 86400.0),
         scrub_rate_bytes_per_second=env.take("SE_SCRUB_RATE", _positive_size, 50 * 2**20),
         expired_grace_seconds=env.take("SE_EXPIRED_GRACE", parse_duration_seconds, 86400.0),
@@ -214,27 +266,35 @@ def read(environ: Mapping[str, str]) -> NodeConfig:
         log_format=env.take("SE_LOG_FORMAT", _one_of("json", "text"), "json"),
         insecure_loopback=env.take("SE_INSECURE_LOOPBACK", _flag, False),
         allow_network_fs=env.take("SE_ALLOW_NETWORK_FS", _flag, False),
+        otlp_endpoint=env.take("OTEL_EXPORTER_OTLP_ENDPOINT", str, None),
     )
-    problems = env.problems + list(_contradictions(config, environ))
-    if problems:
-        raise ConfigInvalid(problems)
-    return config
 
 
 def _contradictions(config: NodeConfig, environ: Mapping[str, str]) -> list[str]:
     """Settings that are fine alone and unsafe or senseless together."""
     problems = []
-    named_sources = [name for name in ("SE_JWKS_URL", "SE_JWKS_FILE") if environ.get(name, "").strip()]
+    named_sources = [
+        name for name in ("SE_JWKS_URL", "SE_JWKS_FILE") if environ.get(name, "").strip()
+    ]
     if not named_sources:
-        problems.append("SE_JWKS_URL or SE_JWKS_FILE must be set: without keys nobody can be checked.")
+        problems.append(
+            "SE_JWKS_URL or SE_JWKS_FILE must be set: without keys nobody can be checked."
+        )
     if len(named_sources) > 1:
         problems.append("SE_JWKS_URL and SE_JWKS_FILE are both set; keep one.")
     if config.insecure_loopback:
         if not is_loopback(config.host):
-            problems.append(f"SE_INSECURE_LOOPBACK=1 needs SE_HOST=127.0.0.1, not {config.host!r}: no TLS leaves loopback.")
+            problems.append(
+                f"SE_INSECURE_LOOPBACK=1 needs SE_HOST=127.0.0.1, not {config.host!r}: no TLS leaves loopback."
+            )
     else:
-        missing = [name for name in ("SE_TLS_CERT", "SE_TLS_KEY") if not environ.get(name, "").strip()]
-        problems += [f"{name} is not set; TLS is needed (or SE_INSECURE_LOOPBACK=1 with SE_HOST=127.0.0.1)." for name in missing]
+        missing = [
+            name for name in ("SE_TLS_CERT", "SE_TLS_KEY") if not environ.get(name, "").strip()
+        ]
+        problems += [
+            f"{name} is not set; TLS is needed (or SE_INSECURE_LOOPBACK=1 with SE_HOST=127.0.0.1)."
+            for name in missing
+        ]
     if len(config.issuer) > 255:
         problems.append("SE_ISSUER is longer than 255 characters.")
     return problems

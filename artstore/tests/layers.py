@@ -16,7 +16,7 @@ APP_MAY_IMPORT = {
     "apps.query": {"apps.registry", "apps.admin"},
 }
 GROUND_FLOOR = {"artstore", "artstore.errors", "artstore.api", "artstore.paging", "artstore.pages"}
-GROUND_FLOOR |= {"artstore.logs", "artstore.health"}
+GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "metrics"}
@@ -37,7 +37,7 @@ NODE_FLOORS = (
     {"garbage", "reconcile"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
-    | {"queries", "ranges", "health", "readings", "version"}
+    | {"queries", "ranges", "readiness", "readings", "version"}
     | {"api_files", "api_uploads", "api_downloads", "api_element"},
     {"app"},
     {"__main__"},

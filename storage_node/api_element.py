@@ -1,0 +1,138 @@
+"""Wire calls about the element itself: info, mode, maintenance; and health and metrics beside them."""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from storage_node import garbage, reconcile
+from storage_node.answers import json_answer
+from storage_node.api_files import require_json
+from storage_node.attributes import stamp
+from storage_node.body import read_json_bytes
+from storage_node.call import Node, call_of
+from storage_node.drafts import parse_object
+from storage_node.errors import Forbidden, ValidationFailed
+from storage_node.readiness import readiness
+from storage_node.queries import Query
+from storage_node.version import CONTRACT, SERVICE, VERSION
+
+MODES = ("edit", "rw", "ro", "ar")
+_EXPOSITION_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ElementCalls:
+    """Handlers over one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def get_info(self, request: Request) -> Response:
+        """What anyone may know; with storage:read also room, counts and where the change feed stands."""
+        node, authorization = self._node, request.headers.get("authorization")
+        members: dict[str, Any] = {
+            "storage_id": node.config.storage_id,
+            "instance_id": node.instance_id,
+            "service": SERVICE,
+            "version": VERSION,
+            "contract": CONTRACT,
+            **node.short_info(node.clock()),
+        }
+        if authorization is not None and await self._may_see_all(request, authorization):
+            members |= node.store.info(node.clock()).to_wire()
+        return json_answer(members)
+
+    async def _may_see_all(self, request: Request, authorization: str) -> bool:
+        """A bad token is refused like anywhere; a good one without the scope sees what anyone sees."""
+        try:
+            principal = await self._node.check.principal(
+                authorization, "storage:read", self._node.clock()
+            )
+        except Forbidden:
+            return False
+        call_of(request.scope).principal = principal
+        return True
+
+    async def mode_transition(self, request: Request) -> Response:
+        """Change the mode; answered when the change is durable."""
+        require_json(request)
+        target, confirm = _target_mode(parse_object(await read_json_bytes(request)))
+        principal = call_of(request.scope).principal
+        assert principal is not None  # the route demands a scope
+        change = self._node.store.transition_mode(
+            target, confirm, principal.subject, self._node.clock()
+        )
+        changed = await self._node.bridge.wait(change)
+        return json_answer(
+            {
+                "previous_mode": changed.previous_mode,
+                "current_mode": changed.current_mode,
+                "transitioned_at": stamp(changed.transitioned_at),
+            }
+        )
+
+    async def reconcile(self, request: Request) -> Response:
+        """Start a reconcile, or with `?wait=true` run one and give its report."""
+        wait = _flag(request, "wait")
+        run = reconcile.begin(self._node.store, self._node.clock(), "request")
+        finishing = asyncio.get_running_loop().run_in_executor(
+            self._node.threads, run.finish, self._node.clock
+        )
+        if not wait:
+            return json_answer(run.report(), 202)
+        return json_answer(await finishing)
+
+    async def get_reconcile(self, _: Request) -> Response:
+        """The last run, or the one under way."""
+        return json_answer(reconcile.last_report(self._node.store))
+
+    async def collect_garbage(self, request: Request) -> Response:
+        """Free what expired or was deleted; with `?dry_run=true` only say what would be."""
+        dry_run = _flag(request, "dry_run")
+        report = await asyncio.get_running_loop().run_in_executor(
+            self._node.threads, garbage.collect, self._node.store, self._node.clock(), dry_run
+        )
+        return json_answer(report.to_wire())
+
+    async def live(self, _: Request) -> Response:
+        """The process answers."""
+        return json_answer(self._about("ok"))
+
+    async def ready(self, _: Request) -> Response:
+        """What works: `degraded` when only writes are impossible, `fail` when reads are."""
+        status, checks = readiness(self._node)
+        return json_answer(
+            self._about(status) | {"checks": checks}, 503 if status == "fail" else 200
+        )
+
+    async def metrics(self, _: Request) -> Response:
+        """Prometheus exposition."""
+        return Response(self._node.metrics.text(), 200, {"Content-Type": _EXPOSITION_FORMAT})
+
+    def _about(self, status: str) -> dict[str, Any]:
+        return {
+            "status": status,
+            "timestamp": stamp(self._node.clock()),
+            "version": VERSION,
+            "service": SERVICE,
+        }
+
+
+def _flag(request: Request, name: str) -> bool:
+    query = Query(request.query_params, "The call was refused: a parameter is out of range.")
+    flag = query.flag(name)
+    query.finish()
+    return flag
+
+
+def _target_mode(members: dict[str, Any]) -> tuple[str, bool]:
+    target, confirm = members.get("target_mode"), members.get("confirm", False)
+    problems = {}
+    if target not in MODES:
+        problems["target_mode"] = ["must be one of edit, rw, ro, ar"]
+    if not isinstance(confirm, bool):
+        problems["confirm"] = ["must be true or false"]
+    if problems:
+        raise ValidationFailed("The mode was not changed: the request is not valid.", problems)
+    return str(target), bool(confirm)

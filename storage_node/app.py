@@ -1,0 +1,194 @@
+"""Puts the node together and runs it: the only place where its parts are made and joined.
+
+Nothing is decided here but order: claim the directory, listen, open the engine in a thread while callers are told
+STARTING, and on the way out stop taking calls before the engine closes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+
+from storage_node import api, keys, periodic, telemetry
+from storage_node.auth import TokenCheck
+from storage_node.bridge import Bridge
+from storage_node.call import Node
+from storage_node.config import ConfigInvalid, NodeConfig
+from storage_node.directory import Directory
+from storage_node.envelope import Envelope
+from storage_node.errors import RefusedToStart
+from storage_node.keys import KeyRing
+from storage_node.metrics import Metrics
+from storage_node.protocol import NodeProtocol, sweep_for_ever
+from storage_node.readings import readings
+from storage_node.store import Store
+
+TRANSFER_THREADS = 16
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 25
+BACKLOG = 2048
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The clock of the running node; everything below is given a `now`."""
+    return datetime.now(UTC)
+
+
+def listening_socket(config: NodeConfig) -> socket.socket:
+    """Bound before anything is opened, so that a taken port is said in the operator's words."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (config.host.strip("[]"), config.port), family=family, backlog=BACKLOG
+        )
+    except OSError as problem:
+        raise ConfigInvalid(
+            [
+                f"SE_HOST={config.host} SE_PORT={config.port} can not be listened on ({problem.strerror}); choose another."
+            ]
+        ) from None
+
+
+def _key_ring(config: NodeConfig, directory: Directory) -> KeyRing:
+    if config.jwks_url is not None:
+        fetch = keys.url_source(config.jwks_url, config.ca_cert)
+    else:
+        assert config.jwks_file is not None  # config.read refuses to go on without either
+        fetch = keys.file_source(config.jwks_file)
+    ring = KeyRing(fetch, directory.save_keys_copy, config.jwks_max_age_seconds, utc_now)
+    copy = directory.read_keys_copy()
+    if copy is not None:
+        ring.load_copy(copy)
+    return ring
+
+
+def _node(config: NodeConfig, directory: Directory) -> Node:
+    node: Node
+
+    def note_trusted_clock(issued_at: int, now: datetime) -> None:
+        if node.opened is not None:
+            node.opened.note_trusted_clock(issued_at, now)
+
+    check = TokenCheck(
+        _key_ring(config, directory), config.issuer, config.audience, note_trusted_clock
+    )
+    node = Node(
+        config=config,
+        clock=utc_now,
+        check=check,
+        bridge=Bridge(asyncio.get_running_loop()),
+        threads=ThreadPoolExecutor(TRANSFER_THREADS, "transfer"),
+        metrics=Metrics(),
+        directory=directory,
+    )
+    node.metrics.show(lambda: readings(node))
+    return node
+
+
+def _server(node: Node, traces: telemetry.Traces) -> uvicorn.Server:
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+        yield {"standing_headers": node.standing_headers}
+
+    config = node.config
+    router = api.router(node)
+    router.lifespan_context = lifespan
+    tls: dict[str, Any] = {}
+    if not config.insecure_loopback:
+        tls = {
+            "ssl_certfile": config.tls_cert,
+            "ssl_keyfile": config.tls_key,
+            "ssl_context_factory": _modern_tls,
+        }
+    return uvicorn.Server(
+        uvicorn.Config(
+            Envelope(router, node, traces),
+            http=NodeProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            backlog=BACKLOG,
+            **tls,
+        )
+    )
+
+
+def _modern_tls(_: uvicorn.Config, make: Any) -> ssl.SSLContext:
+    context: ssl.SSLContext = make()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class _Engine:
+    """The engine's life beside the server's: opened in a thread, closed after the last call."""
+
+    def __init__(self, node: Node, server: uvicorn.Server) -> None:
+        self._node = node
+        self._server = server
+        self._stop = threading.Event()
+        self._periodic: threading.Thread | None = None
+        self.refusal: RefusedToStart | None = None
+
+    async def open(self) -> None:
+        """Open the directory; a refusal ends the server too."""
+        node = self._node
+        try:
+            node.opened = await asyncio.to_thread(Store.open, node.directory, utc_now())
+        except RefusedToStart as refusal:
+            self.refusal = refusal
+            self._server.should_exit = True
+            return
+        log.info(
+            "ready", extra={"storage_id": node.config.storage_id, "instance_id": node.instance_id}
+        )
+        arguments = (node.opened, node.config.periods, self._stop, utc_now)
+        self._periodic = threading.Thread(target=periodic.run, args=arguments, name="periodic")
+        self._periodic.start()
+
+    def close(self) -> None:
+        """Blocks until the periodic work has stopped and the engine has made its checkpoint."""
+        self._stop.set()
+        if self._periodic is not None:
+            self._periodic.join()
+        if self._node.opened is not None:
+            self._node.opened.close()
+        else:
+            self._node.directory.close()
+
+
+async def serve(config: NodeConfig, directory: Directory, listener: socket.socket) -> None:
+    """Serve until told to stop; raises RefusedToStart when the directory turns out not to be servable."""
+    traces = telemetry.start(config.storage_id, config.otlp_endpoint)
+    node = _node(config, directory)
+    server = _server(node, traces)
+    engine = _Engine(node, server)
+    opening = asyncio.create_task(engine.open())
+    others = [
+        asyncio.create_task(node.check.ring.keep_fresh()),
+        asyncio.create_task(sweep_for_ever(server.server_state, config.stall_timeout_seconds)),
+    ]
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for task in others:
+            task.cancel()
+        await opening
+        await asyncio.to_thread(engine.close)
+        node.threads.shutdown()
+        traces.close()
+    if engine.refusal is not None:
+        raise engine.refusal

@@ -1,0 +1,85 @@
+"""What a handler is given: the facts of one request (`Call`) and the parts of the running node (`Node`).
+
+No decisions and no I/O; the parts are put together in `app.py`.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from storage_node.auth import Principal, TokenCheck
+from storage_node.bridge import Bridge
+from storage_node.config import NodeConfig
+from storage_node.directory import Directory
+from storage_node.errors import Starting
+from storage_node.metrics import Metrics
+from storage_node.store import Store
+
+CALL_KEY = "artstore.call"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as the log line, the metrics and the handler see it."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    route: str = "unknown"
+    principal: Principal | None = None
+    file_id: str | None = None
+    status: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    trace_id: str | None = None
+
+
+@dataclass
+class Node:
+    """The parts of a running node. `opened` is None until the engine has opened its directory."""
+
+    config: NodeConfig
+    clock: Callable[[], datetime]
+    check: TokenCheck
+    bridge: Bridge
+    threads: ThreadPoolExecutor
+    metrics: Metrics
+    directory: Directory
+    opened: Store | None = None
+
+    @property
+    def instance_id(self) -> str:
+        """Which initialisation of the directory this is; known before the engine is open."""
+        return self.directory.instance_id
+
+    def short_info(self, now: datetime) -> dict[str, str]:
+        """Mode and status, for anyone and at any time."""
+        if self.opened is None:
+            return {"mode": self.directory.mode, "status": "starting"}
+        info = self.opened.info(now)
+        return {"mode": info.mode, "status": info.status}
+
+    @property
+    def store(self) -> Store:
+        """The engine; raises Starting while the index is being rebuilt."""
+        if self.opened is None:
+            raise Starting("The call was refused: the index is being rebuilt. Ask again shortly.")
+        return self.opened
+
+    def standing_headers(self) -> list[tuple[bytes, bytes]]:
+        """What every answer carries, so that a caller knows that it talks to this node and not to a proxy."""
+        headers = [
+            (b"x-artstore-storage-id", self.config.storage_id.encode()),
+            (b"x-artstore-instance-id", self.instance_id.encode()),
+        ]
+        if self.opened is not None:
+            headers.append((b"x-artstore-epoch", self.opened.epoch.encode()))
+        return headers
+
+
+def call_of(scope: Any) -> Call:
+    """The facts of the request that `scope` describes."""
+    call: Call = scope[CALL_KEY]
+    return call

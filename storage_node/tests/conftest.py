@@ -1,0 +1,65 @@
+"""Fixtures of the node's tests: a test CA, signing keys, and real node processes over TLS."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage_node.tests.node_process import Certificates, Issuer, NodeProcess, NodeSession
+
+MakeNode = Callable[..., NodeProcess]
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Issuer:
+    return Issuer.make()
+
+
+@pytest.fixture(scope="module")
+def node(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, issuer: Issuer
+) -> Iterator[NodeProcess]:
+    """One node in mode edit that the tests of a module share; they use file ids of their own."""
+    with NodeProcess(
+        tmp_path_factory.mktemp("node"), certificates, issuer, "se-example"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def api(node: NodeProcess) -> NodeSession:
+    """The shared node, with a token of all scopes."""
+    return node.session()
+
+
+@pytest.fixture
+def make_node(tmp_path: Path, certificates: Certificates, issuer: Issuer) -> Iterator[MakeNode]:
+    """Starts nodes of one's own: `make_node(SE_MODE="rw")`; all are killed afterwards."""
+    made: list[NodeProcess] = []
+
+    def make(
+        *, start: bool = True, storage_id: str = "se-example", **environment: str
+    ) -> NodeProcess:
+        directory = tmp_path / f"node-{len(made)}"
+        node = NodeProcess(directory, certificates, issuer, storage_id, dict(environment))
+        made.append(node)
+        return node.start() if start else node
+
+    yield make
+    for node in made:
+        node.__exit__()
+
+
+def error_of(answer: Any) -> tuple[int, str]:
+    """Status and code of a refusal, after checking that it has the envelope's shape."""
+    error = answer.json()["error"]
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    assert error.get("request_id", answer.headers["X-Request-ID"]) == answer.headers["X-Request-ID"]
+    return answer.status_code, error["code"]
