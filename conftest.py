@@ -5,17 +5,22 @@ name is given here, after the server is up. The node's tests have their own conf
 """
 
 import base64
+import json
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
 import pytest
+from django.utils import timezone
 
 from artstore.embedded import postgres
+from artstore.tests.live import LiveSystem
+from storage_node.tests.node_process import Certificates, Issuer, NodeProcess
 
 _server = pytest.StashKey[tuple[postgres.Cluster, subprocess.Popen[bytes], Path]]()
 
@@ -53,3 +58,64 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     postgres.stop(process)
     postgres.discard_socket_folder(cluster)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def live_web() -> Iterator[LiveSystem]:
+    """The whole system as `make up` starts it, one for the run: gunicorn, nodes, worker, beat."""
+    system = LiveSystem()
+    try:
+        system.up()
+        yield system
+    finally:
+        system.remove()
+
+
+@pytest.fixture
+def signing_keys(db: None) -> None:
+    """Keys to sign with, in this test's database."""
+    from apps.admin import keys
+
+    keys.keyring.forget()
+    keys.ensure_signing_keys(timezone.now())
+    keys.keyring.forget()
+
+
+@pytest.fixture
+def service_token(signing_keys: None) -> Callable[..., str]:
+    """`service_token("files:read", ...)`: a token of a new service account in this test's database."""
+    from apps.admin import service_accounts, tokens
+
+    def make(*scopes: str) -> str:
+        now = timezone.now()
+        draft = service_accounts.NewAccount(f"test-{secrets.token_hex(6)}", scopes)
+        account = service_accounts.create(draft, None, now).account
+        return tokens.service_token(account, sorted(scopes), None, now).token
+
+    return make
+
+
+@pytest.fixture
+def admin_token(signing_keys: None) -> str:
+    """The token of a signed-in admin in this test's database."""
+    from apps.admin import sessions, users
+    from apps.admin.models import Role
+
+    now = timezone.now()
+    name, password = f"admin-{secrets.token_hex(6)}", secrets.token_urlsafe(16)
+    users.create(users.NewUser(name, password, Role.ADMIN.value), None, now)
+    pair = sessions.log_in(sessions.SignIn(name, password, "127.0.0.1"), now)
+    return pair.access_token
+
+
+@pytest.fixture
+def node(signing_keys: None, tmp_path: Path) -> Iterator[NodeProcess]:
+    """A real node over TLS that believes tokens signed with this test's keys."""
+    from apps.admin import keys
+
+    issuer = Issuer()
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": keys.keyring.jwks()}))
+    environment = {"SE_JWKS_FILE": str(tmp_path / "keys.json")}
+    certificates = Certificates.make(tmp_path / "tls")
+    with NodeProcess(tmp_path / "node", certificates, issuer, environment=environment) as running:
+        yield running
