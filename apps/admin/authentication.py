@@ -1,11 +1,14 @@
-"""From a request to a principal: the bearer token under DRF, the session for pages.
+"""From a request to a principal: the bearer token under DRF, the session for pages; and where
+the request came from.
 
 Status and role come from the database on every request, never from the token alone, so a
 suspended account or a changed role takes effect at once.
 """
 
+import uuid
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 from django.utils import timezone
@@ -18,7 +21,7 @@ from apps.admin.errors import InvalidToken
 from apps.admin.models import AccountStatus, RefreshFamily, ServiceAccount, User
 from apps.admin.principals import Principal
 
-__all__ = ["BearerAuthentication", "Principal", "SessionBackend", "principal_of"]
+__all__ = ["BearerAuthentication", "Principal", "SessionBackend", "client_address", "principal_of"]
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -51,20 +54,36 @@ def principal_of_token(token: str) -> Principal:
     """The live account an access token speaks for; `InvalidToken` when there is none."""
     claims = tokens.read_access_token(token, timezone.now())
     if claims.session_id is not None:
-        return _user_principal(claims)
+        return _user_principal(claims, claims.session_id)
     return _service_principal(claims)
 
 
-def principal_of(request: HttpRequest) -> Principal:
-    """The principal of a signed-in page request; the page guard has checked there is one."""
-    return principals.of_user(cast("User", request.user))
+def principal_of(request: HttpRequest | Request) -> Principal:
+    """Who asks, behind a door that has let somebody in: from the token, or from the session."""
+    user: Any = request.user
+    return user if isinstance(user, Principal) else principals.of_user(cast("User", user))
 
 
-def _user_principal(claims: tokens.AccessClaims) -> Principal:
+def client_address(request: HttpRequest | Request) -> str:
+    """The address of whoever asks.
+
+    X-Forwarded-For is believed only as far as ARTSTORE_TRUSTED_PROXIES proxies wrote it: each
+    appends the address it was called from, so the wanted one is that many from the right.
+    Anything left of it was written by the caller.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    trusted = settings.ARTSTORE_TRUSTED_PROXIES
+    if trusted <= 0:
+        return peer
+    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    return hops[-trusted] if len(hops) >= trusted and hops[-trusted] else peer
+
+
+def _user_principal(claims: tokens.AccessClaims, session_id: uuid.UUID) -> Principal:
     family = (
         RefreshFamily.objects.select_related("user")
         .filter(
-            id=claims.session_id,
+            id=session_id,
             revoked_at__isnull=True,
             user__is_active=True,
             user__username=claims.subject,

@@ -247,11 +247,12 @@ def open_private(sealed: str) -> rsa.RSAPrivateKey:
 
 def longest_token_seconds() -> int:
     """The longest life a token may be given by the settings."""
-    return max(
+    lives = (
         settings.ARTSTORE_USER_TOKEN_SECONDS,
         settings.ARTSTORE_SERVICE_TOKEN_SECONDS,
         settings.ARTSTORE_ELEMENT_TOKEN_SECONDS,
     )
+    return int(max(lives))
 
 
 def _take_lock() -> None:

@@ -6,7 +6,7 @@ happens on login, rotation and so on in the verb modules.
 
 import datetime as dt
 import uuid
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
@@ -36,7 +36,7 @@ class Role(models.TextChoices):
 class User(AbstractBaseUser):
     """A person with a password. The username never changes: files carry it as `uploaded_by`."""
 
-    last_login = None  # type: ignore[assignment]  # replaced by last_login_at, the contract's name
+    last_login = None  # replaced by last_login_at, the contract's name
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     username = models.CharField(max_length=50, unique=True)
@@ -49,7 +49,7 @@ class User(AbstractBaseUser):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
-    objects: ClassVar[BaseUserManager["User"]] = BaseUserManager()
+    objects: ClassVar[BaseUserManager[Self]] = BaseUserManager()
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
@@ -76,7 +76,7 @@ class User(AbstractBaseUser):
         """Changes with the password and with `session_generation`, which ends sessions."""
         return self._session_hash(None)
 
-    def get_session_auth_fallback_hash(self) -> list[str]:  # type: ignore[override]  # Django's is a generator of the same strings
+    def get_session_auth_fallback_hash(self) -> list[str]:
         """No former SECRET_KEY is accepted for sessions."""
         return []
 

@@ -43,9 +43,9 @@ def test_events_can_be_neither_changed_nor_deleted(statement: str) -> None:
 
 def test_the_table_cannot_be_truncated() -> None:
     an_event()
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("set local artstore.audit_truncation = 'off'")
+    with connection.cursor() as cursor:
+        cursor.execute("set local artstore.audit_truncation = 'off'")
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             cursor.execute("truncate artstore_admin_auditevent")
 
 
@@ -53,9 +53,9 @@ def test_pruning_deletes_what_is_old_and_says_so() -> None:
     an_event(NOW - dt.timedelta(days=800))
     an_event(NOW)
     assert audit.prune(NOW - dt.timedelta(days=730), ADMIN, NOW) == 1
-    events = list(AuditEvent.objects.values_list("action", flat=True))
-    assert events == ["audit.prune", "user.create"]
-    assert AuditEvent.objects.first().details["events"] == 1
+    events = AuditEvent.objects.filter(actor="ada")
+    assert [event.action for event in events] == ["audit.prune", "user.create"]
+    assert events[0].details["events"] == 1
 
 
 def test_after_pruning_deleting_is_refused_again_in_the_same_transaction() -> None:
