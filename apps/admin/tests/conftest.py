@@ -10,6 +10,6 @@ def signing_keys(request: pytest.FixtureRequest) -> None:
         return
     request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
     # Models can be imported only after pytest has configured Django, which is after this file.
-    from apps.admin.tests import make  # noqa: PLC0415
+    from apps.admin.tests import make
 
     make.signing_keys()
