@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import messages
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -26,6 +27,23 @@ def page(
     htmx = getattr(request, "htmx", None)
     wants_part = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
     return TemplateResponse(request, fragment if wants_part else template, dict(context))
+
+
+def form_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> HttpResponse:
+    """A page around a form; 422 when the form was sent and refused, so that scripts notice too."""
+    form = context["form"]
+    refused = form.is_bound and bool(form.errors)
+    return render(request, template, dict(context), status=422 if refused else 200)
+
+
+def explain(form: BaseForm, error: ArtStoreError) -> None:
+    """Put a verb's refusal where the person looks: at its fields, else above the form."""
+    details = error.details or {}
+    for field, texts in details.items():
+        for text in texts:
+            form.add_error(field if field in form.fields else None, text)
+    if not details:
+        form.add_error(None, str(error))
 
 
 def notice_error(request: HttpRequest, error: ArtStoreError) -> None:

@@ -7,7 +7,7 @@ Each app's `urls.py` holds up to three lists: `root` (at /), `api` (at /api/v1/)
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import import_string
-from django.views.i18n import JavaScriptCatalog
+from django.views.generic import RedirectView
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -46,10 +46,11 @@ def compose(modules: tuple[str, ...]) -> Patterns:
                 (root if name.endswith(".root") else api).extend(import_string(name))
     root.append(path("api/v1/", include(api)))
     if "console" in modules:
-        pages: Patterns = [path("jsi18n", JavaScriptCatalog.as_view(), name="javascript-catalog")]
+        pages: Patterns = []
         for name in _PAGE_PATTERNS:
             pages.extend(import_string(name))
         root.append(path("console/", include((pages, "console"))))
+        root.append(path("", RedirectView.as_view(pattern_name="console:dashboard")))
     return root
 
 

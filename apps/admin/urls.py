@@ -1,7 +1,9 @@
 """The addresses of the admin app: `root` at /, `api` under /api/v1/, `pages` under /console/."""
 
 from django.urls import URLPattern, URLResolver, path
+from django.views.i18n import set_language
 
+from apps.admin import views
 from apps.admin.api import accounts, credentials, operations
 
 root: list[URLPattern | URLResolver] = [
@@ -26,4 +28,11 @@ api: list[URLPattern | URLResolver] = [
     path("jwt-keys/rotate", operations.RotateKeyView.as_view()),
     path("audit-events", operations.AuditEventsView.as_view()),
 ]
-pages: list[URLPattern | URLResolver] = []
+pages: list[URLPattern | URLResolver] = [
+    path("login", views.login, name="login"),
+    path("logout", views.logout, name="logout"),
+    path("account", views.account, name="account"),
+    path("account/end-other-sessions", views.end_other_sessions, name="account-sessions"),
+    path("theme", views.theme, name="theme"),
+    path("language", set_language, name="language"),
+]

@@ -123,6 +123,13 @@
     each(event.detail.elt, "[data-selectable]", countSelected);
   });
 
+  // The address of a search names only what was asked.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (!event.detail.elt.matches("form[data-tidy]")) return;
+    const data = event.detail.formData;
+    [...data].filter(([, value]) => value === "").forEach(([name]) => data.delete(name));
+  });
+
   document.addEventListener("htmx:sendError", () => {
     const template = document.getElementById("unreachable");
     const notices = document.getElementById("notices");
