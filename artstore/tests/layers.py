@@ -16,7 +16,7 @@ APP_MAY_IMPORT = {
     "apps.query": {"apps.registry", "apps.admin"},
 }
 GROUND_FLOOR = {"artstore", "artstore.errors", "artstore.api", "artstore.paging", "artstore.pages"}
-GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database"}
+GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artstore.commands"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "metrics"}
@@ -24,16 +24,19 @@ NOUN_ROOMS = {"models", "metrics"}
 CLIENT_ROOMS = {"node_client", "node_transport", "node_addresses", "node_answers"}
 DOOR_ROOMS = {"api", "views", "urls", "serializers", "forms", "apps", "checks"}
 DOOR_ROOMS |= {"authentication", "permissions", "management", "templatetags", "pagination"}
-DOOR_ROOMS |= {"middleware"}
+DOOR_ROOMS |= {"middleware", "responses"}
 # `rest_framework.` with its dot: simplejwt's token backend knows no request.
 NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django.shortcuts")
 
 # The node, lowest floor first; a module imports only from its own floor or below.
 NODE_FLOORS = (
     {"errors"},
-    {"attributes"},
-    {"wal", "disk", "index", "modes", "capacity"},
-    {"store"},
+    {"attribute_rules", "names", "attributes"},
+    {"records", "wal_format", "medium"},
+    {"wal", "wal_scan", "disk", "index_schema", "index", "index_reading", "index_rebuild"}
+    | {"modes", "capacity", "clock_trust", "health", "headroom"},
+    {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
+    | {"content", "feed", "uploads", "store"},
     {"garbage", "reconcile"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
@@ -42,8 +45,8 @@ NODE_FLOORS = (
     {"app"},
     {"__main__"},
 )
-NODE_STORE_FLOOR = 3
-NODE_ENGINE_TOP = 4
+NODE_STORE_FLOOR = 4
+NODE_ENGINE_TOP = 5
 NOT_FOR_ENGINE = ("starlette", "asyncio", "uvicorn", "anyio")
 DRAWERS = {"utils", "helpers", "common", "misc", "services", "managers", "base"}
 
