@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -34,8 +35,9 @@ def _serve(_: argparse.Namespace) -> int:
 
 def _init(_: argparse.Namespace) -> int:
     settings = config.read_for_shell(os.environ)
-    made = directory.initialise(config.store_options(settings), utc_now())
-    _print({"storage_id": made.storage_id, "instance_id": made.instance_id, "mode": made.mode})
+    options = replace(config.store_options(settings), init=True)
+    made = directory.claim(options, utc_now())
+    _print({"storage_id": made.storage_id, "instance_id": str(made.instance_id), "mode": made.mode})
     made.close()
     return 0
 
@@ -71,16 +73,15 @@ def _rebuild_index(_: argparse.Namespace) -> int:
     settings = config.read_for_shell(os.environ)
     claimed = directory.claim(config.store_options(settings), utc_now())
     store = Store.open(claimed, utc_now(), rebuild=True)
-    _print({"epoch": store.epoch, "counts": store.info(utc_now()).counts})
+    _print({"epoch": str(store.epoch), "counts": store.info(utc_now()).counts})
     store.close()
     return 0
 
 
 def _accept_restored(_: argparse.Namespace) -> int:
     settings = config.read_for_shell(os.environ)
-    accepted = directory.accept_restored(config.store_options(settings), utc_now())
-    _print({"storage_id": accepted.storage_id, "instance_id": accepted.instance_id})
-    accepted.close()
+    instance_id = directory.accept_restored(config.store_options(settings), utc_now())
+    _print({"storage_id": settings.storage_id, "instance_id": str(instance_id)})
     return 0
 
 

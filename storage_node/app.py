@@ -22,7 +22,7 @@ from storage_node.auth import TokenCheck
 from storage_node.bridge import Bridge
 from storage_node.call import Node
 from storage_node.config import ConfigInvalid, NodeConfig
-from storage_node.directory import Directory
+from storage_node.directory import NodeDirectory
 from storage_node.envelope import Envelope
 from storage_node.errors import RefusedToStart
 from storage_node.keys import KeyRing
@@ -59,7 +59,7 @@ def listening_socket(config: NodeConfig) -> socket.socket:
         ) from None
 
 
-def _key_ring(config: NodeConfig, directory: Directory) -> KeyRing:
+def _key_ring(config: NodeConfig, directory: NodeDirectory) -> KeyRing:
     if config.jwks_url is not None:
         fetch = keys.url_source(config.jwks_url, config.ca_cert)
     else:
@@ -72,7 +72,7 @@ def _key_ring(config: NodeConfig, directory: Directory) -> KeyRing:
     return ring
 
 
-def _node(config: NodeConfig, directory: Directory) -> Node:
+def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
     node: Node
 
     def note_trusted_clock(issued_at: int, now: datetime) -> None:
@@ -170,7 +170,7 @@ class _Engine:
             self._node.directory.close()
 
 
-async def serve(config: NodeConfig, directory: Directory, listener: socket.socket) -> None:
+async def serve(config: NodeConfig, directory: NodeDirectory, listener: socket.socket) -> None:
     """Serve until told to stop; raises RefusedToStart when the directory turns out not to be servable."""
     traces = telemetry.start(config.storage_id, config.otlp_endpoint)
     node = _node(config, directory)

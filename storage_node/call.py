@@ -13,7 +13,7 @@ from typing import Any
 from storage_node.auth import Principal, TokenCheck
 from storage_node.bridge import Bridge
 from storage_node.config import NodeConfig
-from storage_node.directory import Directory
+from storage_node.directory import NodeDirectory
 from storage_node.errors import Starting
 from storage_node.metrics import Metrics
 from storage_node.store import Store
@@ -46,13 +46,13 @@ class Node:
     bridge: Bridge
     threads: ThreadPoolExecutor
     metrics: Metrics
-    directory: Directory
+    directory: NodeDirectory
     opened: Store | None = None
 
     @property
     def instance_id(self) -> str:
         """Which initialisation of the directory this is; known before the engine is open."""
-        return self.directory.instance_id
+        return str(self.directory.instance_id)
 
     def short_info(self, now: datetime) -> dict[str, str]:
         """Mode and status, for anyone and at any time."""
@@ -75,7 +75,7 @@ class Node:
             (b"x-artstore-instance-id", self.instance_id.encode()),
         ]
         if self.opened is not None:
-            headers.append((b"x-artstore-epoch", self.opened.epoch.encode()))
+            headers.append((b"x-artstore-epoch", str(self.opened.epoch).encode()))
         return headers
 
 
