@@ -1,0 +1,108 @@
+"""From a search query to the files it is about: every mode and filter as a condition.
+
+Each kind of condition has an index made for it; `NAME_KEY` and `EXTENSION` are written exactly as
+the indexes in this app's first migration are, or PostgreSQL would not use them. No order, no paging.
+"""
+
+import datetime as dt
+import functools
+import operator
+
+from django.contrib.postgres.search import CombinedSearchQuery
+from django.contrib.postgres.search import SearchQuery as TsQuery
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Lower
+
+from apps.query import text
+from apps.query.asking import SearchMode, SearchQuery
+from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus
+from apps.registry.search_text import SEARCH_CONFIG
+
+NAME_KEY = Lower(Func(F("original_filename"), function="NORMALIZE"))
+EXTENSION = Func(NAME_KEY, Value(r"\.([^.]{1,32})$"), function="SUBSTRING", arg_joiner=" FROM ")
+
+
+def matches(query: SearchQuery, now: dt.datetime) -> FileRecordQuerySet:
+    """All files that `query` is about, in no order."""
+    found = _of_status(FileRecord.objects.all(), query.status, now)
+    found = found.filter(*_plain_conditions(query))
+    if query.filename:
+        found = _containing(found, query.filename)
+    if query.file_extension:
+        found = _with_extension(found, query.file_extension)
+    return _asked(found, query)
+
+
+def tsquery(query: SearchQuery) -> CombinedSearchQuery | TsQuery:
+    """The query as PostgreSQL's text search reads it; constant, so that plans know its words."""
+    groups = text.web_terms(query.query)
+    if not groups:
+        return TsQuery("", config=SEARCH_CONFIG)
+    return functools.reduce(operator.or_, (_all_of(group) for group in groups))
+
+
+def _all_of(terms: list[text.Term]) -> CombinedSearchQuery | TsQuery:
+    return functools.reduce(operator.and_, (_any_way(term) for term in terms))
+
+
+def _any_way(term: text.Term) -> CombinedSearchQuery | TsQuery:
+    ways = (
+        TsQuery(phrase, config=SEARCH_CONFIG, search_type="phrase", invert=term.negated)
+        for phrase in term.phrases
+    )
+    # Forbidden is whatever stands there in any way: not this and not that.
+    return functools.reduce(operator.and_ if term.negated else operator.or_, ways)
+
+
+def _of_status(found: FileRecordQuerySet, status: str, now: dt.datetime) -> FileRecordQuerySet:
+    """A file past its time is not found as active, though its record may not say so yet."""
+    found = found.filter(status=status)
+    if status == FileStatus.ACTIVE:
+        return found.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
+    return found
+
+
+def _plain_conditions(query: SearchQuery) -> list[Q]:
+    """Filters that are one comparison each."""
+    wanted = {
+        "tags__contains": list(query.tags) or None,
+        "metadata__contains": query.metadata or None,
+        "uploaded_by": query.uploaded_by or None,
+        "retention_policy": query.retention_policy or None,
+        "size__gte": query.min_size,
+        "size__lte": query.max_size,
+        "uploaded_at__gte": query.uploaded_after,
+        "uploaded_at__lte": query.uploaded_before,
+        "content_type": query.content_type or None,
+        "checksum": query.checksum.lower() or None,
+    }
+    return [Q(**{name: value}) for name, value in wanted.items() if value is not None]
+
+
+def _with_extension(found: FileRecordQuerySet, extension: str) -> FileRecordQuerySet:
+    """The index knows the last part; `tar.gz` narrows it further."""
+    key = text.name_key(extension.lstrip("."))
+    found = found.alias(extension=EXTENSION, name_key=NAME_KEY)
+    found = found.filter(extension=key.rpartition(".")[2])
+    return found.filter(name_key__endswith=f".{key}") if "." in key else found
+
+
+def _asked(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
+    if not query.query:
+        return found
+    if query.mode is SearchMode.FULLTEXT:
+        return found.filter(search_vector=tsquery(query))
+    if query.mode is SearchMode.EXACT:
+        return found.alias(name_key=NAME_KEY).filter(name_key=text.name_key(query.query))
+    return _containing(found, query.query)
+
+
+def _containing(found: FileRecordQuerySet, part: str) -> FileRecordQuerySet:
+    key = text.name_key(part)
+    found = found.alias(name_key=NAME_KEY)
+    if len(key) > text.SHORT_CHARACTERS:
+        # The lookup escapes the wildcards of LIKE.
+        return found.filter(name_key__contains=key)
+    if not text.has_word_character(key):
+        return found.none()
+    return found.filter(name_key__regex=text.word_start_pattern(key))

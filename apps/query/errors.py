@@ -1,0 +1,28 @@
+"""Why a file could not be found or got out, each with its code and status.
+
+ArtStoreError
+|- SearchTimedOut       503  the search would have cost too much
+|- FileGone             410  the file expired or was deleted
+|- TransferCut          502  the element broke off; once bytes have left, only the connection tells
+
+What the element itself refuses are `apps.registry.errors`.
+"""
+
+from typing import ClassVar
+
+from artstore.errors import ArtStoreError
+
+
+class SearchTimedOut(ArtStoreError):
+    code: ClassVar[str] = "SEARCH_TIMEOUT"
+    status: ClassVar[int] = 503
+
+
+class FileGone(ArtStoreError):
+    code: ClassVar[str] = "FILE_GONE"
+    status: ClassVar[int] = 410
+
+
+class TransferCut(ArtStoreError):
+    code: ClassVar[str] = "SE_UNAVAILABLE"
+    status: ClassVar[int] = 502

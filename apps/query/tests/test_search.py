@@ -1,0 +1,278 @@
+"""What a search finds, in which order and how it is paged."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+
+from apps.query import search
+from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
+from apps.registry.models import FileRecord, FileStatus
+
+pytestmark = pytest.mark.django_db
+
+NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
+
+
+def stored(name: str, age_days: float = 1, **columns: Any) -> FileRecord:
+    """A record as it is after an upload `age_days` ago."""
+    uploaded = NOW - dt.timedelta(days=age_days)
+    values = {
+        "file_id": uuid.uuid4(),
+        "original_filename": name,
+        "content_type": "application/octet-stream",
+        "size": 10,
+        "checksum": "0" * 64,
+        "uploaded_by": "sa_ci_1",
+        "uploaded_at": uploaded,
+        "updated_at": uploaded,
+        "status": FileStatus.ACTIVE,
+        "retention_policy": "permanent",
+        "stored_revision": 1,
+        **columns,
+    }
+    return FileRecord.objects.create(**values)
+
+
+def names(**asked: Any) -> list[str]:
+    page = search.run(SearchQuery(**asked), NOW)
+    return [hit.record.original_filename for hit in page.hits]
+
+
+def fulltext(text: str) -> set[str]:
+    return set(names(query=text, mode=SearchMode.FULLTEXT))
+
+
+class TestExact:
+    def test_the_whole_name_is_found_whatever_its_case(self) -> None:
+        stored("Report.PDF")
+        stored("Report.PDF.bak")
+        assert names(query="rEPORT.pdf", mode=SearchMode.EXACT) == ["Report.PDF"]
+
+    def test_cyrillic_case_is_ignored_too(self) -> None:
+        stored("Отчёт.pdf")
+        assert names(query="ОТЧЁТ.PDF", mode=SearchMode.EXACT) == ["Отчёт.pdf"]
+
+    def test_a_decomposed_name_is_found_by_the_composed_one(self) -> None:
+        stored("отче\u0308т.pdf")
+        assert names(query="отчёт.pdf", mode=SearchMode.EXACT) == ["отче\u0308т.pdf"]
+
+
+class TestPartial:
+    def test_a_substring_is_found_whatever_its_case(self) -> None:
+        stored("Annual_Report.pdf")
+        stored("draft.txt")
+        assert names(query="al_rep") == ["Annual_Report.pdf"]
+
+    @pytest.mark.parametrize("wildcard", ["100%", "a_b", "100\\", "%_%"])
+    def test_wildcards_are_literal(self, wildcard: str) -> None:
+        """Prior art 33: wildcards in a search acted as wildcards."""
+        stored(f"x{wildcard}y.txt")
+        stored("x100xxaxby.txt")
+        assert names(query=wildcard) == [f"x{wildcard}y.txt"]
+
+    @pytest.mark.parametrize("short", ["r", "re", "Re", "20"])
+    def test_one_or_two_characters_are_the_beginning_of_a_word(self, short: str) -> None:
+        stored("annual_report-2026.pdf")
+        stored("score120.bin")
+        assert names(query=short) == ["annual_report-2026.pdf"]
+
+    @pytest.mark.parametrize("short", ["%", "_", "__", ".*", "^"])
+    def test_short_punctuation_begins_no_word_and_is_no_pattern(self, short: str) -> None:
+        stored("annual_report.pdf")
+        assert names(query=short) == []
+
+    def test_a_word_start_with_a_special_character_behind_it_is_literal(self) -> None:
+        stored("c+ primer.txt")
+        stored("cc.txt")
+        assert names(query="c+") == ["c+ primer.txt"]
+
+
+class TestFulltext:
+    @pytest.mark.parametrize("word", ["report", "2026", "pdf", "reports", "annual", "REPORT"])
+    def test_names_are_split_at_separators_case_and_extension(self, word: str) -> None:
+        """Prior art 33: `annual_report_2026.pdf` was one word."""
+        stored("annual_report-2026.PDF")
+        assert fulltext(word) == {"annual_report-2026.PDF"}
+
+    def test_humps_are_words(self) -> None:
+        stored("AnnualReport2026.pdf")
+        assert fulltext("report 2026") == {"AnnualReport2026.pdf"}
+
+    @pytest.mark.parametrize("word", ["отчёт", "отчет", "отчеты", "отчётов"])
+    def test_russian_forms_find_each_other(self, word: str) -> None:
+        stored("отчеты_2026.pdf")
+        assert fulltext(word) == {"отчеты_2026.pdf"}
+
+    def test_quotes_a_minus_and_or_mean_what_they_mean_on_the_web(self) -> None:
+        stored("annual report final.doc")
+        stored("annual report draft.doc")
+        stored("report annual.doc")
+        stored("letter.doc")
+        assert fulltext('"annual report" -draft') == {"annual report final.doc"}
+        assert fulltext("letter or final") == {"annual report final.doc", "letter.doc"}
+
+    def test_part_numbers_in_descriptions_are_found(self) -> None:
+        stored("valve.step", description="Replaces AB-1234/5 since May")
+        stored("other.step", description="5 of AB and 1234")
+        assert fulltext("AB-1234/5") == {"valve.step"}
+
+    @pytest.mark.parametrize("asked", ["AB-1234/5", "ab-1234", "1234/5", '"AB 1234"'])
+    def test_part_numbers_in_names_and_tags_are_found_whole_and_in_part(self, asked: str) -> None:
+        stored("AB-1234_5.step")
+        stored("drawing.pdf", tags=["AB-1234/5"])
+        stored("5_1234_AB.step")
+        assert fulltext(asked) == {"AB-1234_5.step", "drawing.pdf"}
+
+    def test_a_forbidden_part_number_is_forbidden_however_it_was_indexed(self) -> None:
+        stored("valve one.step", description="Replaces AB-1234/5")
+        stored("valve AB-1234_5.step")
+        stored("valve two.step")
+        assert fulltext("valve -AB-1234/5") == {"valve two.step"}
+
+    def test_description_tags_and_metadata_values_are_searched_but_not_metadata_keys(self) -> None:
+        stored("a.bin", description="about turbines")
+        stored("b.bin", tags=["turbine"])
+        stored("c.bin", metadata={"machine": {"kind": "turbine"}})
+        stored("d.bin", metadata={"turbine": 1})
+        assert fulltext("turbine") == {"a.bin", "b.bin", "c.bin"}
+
+    def test_name_ranks_over_tags_over_description_over_metadata(self) -> None:
+        stored("m.bin", age_days=1, metadata={"k": "turbine"})
+        stored("d.bin", age_days=2, description="turbine " * 20)
+        stored("t.bin", age_days=3, tags=["turbine"])
+        stored("turbine.bin", age_days=4)
+        page = search.run(SearchQuery(query="turbine", mode=SearchMode.FULLTEXT), NOW)
+        assert [hit.record.original_filename for hit in page.hits] == [
+            "turbine.bin",
+            "t.bin",
+            "d.bin",
+            "m.bin",
+        ]
+        assert all(hit.relevance for hit in page.hits)
+
+    @pytest.mark.parametrize(
+        "odd", ["", "   ", "!!!", "'", '"', "& | !", "(", "\\", "-", "or", "or or"]
+    )
+    def test_odd_queries_break_nothing(self, odd: str) -> None:
+        stored("plain.txt")
+        assert fulltext(odd) <= {"plain.txt"}
+
+
+class TestFilters:
+    """Prior art 34: filters applied after LIMIT made hits invisible and totals wrong."""
+
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ({"filename": "wan"}, "wanted.Tar.GZ"),
+            ({"file_extension": "gz"}, "wanted.Tar.GZ"),
+            ({"file_extension": ".GZ"}, "wanted.Tar.GZ"),
+            ({"file_extension": "tar.gz"}, "wanted.Tar.GZ"),
+            ({"tags": ("a", "b")}, "wanted.Tar.GZ"),
+            ({"metadata": {"k": {"n": 1}}}, "wanted.Tar.GZ"),
+            ({"uploaded_by": "sa_other"}, "wanted.Tar.GZ"),
+            ({"retention_policy": "temporary"}, "wanted.Tar.GZ"),
+            ({"min_size": 50}, "wanted.Tar.GZ"),
+            ({"max_size": 100, "min_size": 50}, "wanted.Tar.GZ"),
+            ({"uploaded_before": NOW - dt.timedelta(days=100)}, "wanted.Tar.GZ"),
+            ({"content_type": "application/gzip"}, "wanted.Tar.GZ"),
+            ({"checksum": "AB" * 32}, "wanted.Tar.GZ"),
+            ({"uploaded_after": NOW - dt.timedelta(days=2), "limit": 1}, "other.zip"),
+        ],
+    )
+    def test_each_filter_finds_its_file_and_no_other(
+        self, asked: dict[str, Any], found: str
+    ) -> None:
+        stored(
+            "wanted.Tar.GZ",
+            age_days=200,
+            size=70,
+            tags=["a", "b", "c"],
+            metadata={"k": {"n": 1, "m": 2}, "z": 0},
+            uploaded_by="sa_other",
+            retention_policy="temporary",
+            content_type="application/gzip",
+            checksum="ab" * 32,
+        )
+        stored("other.zip", tags=["a"], metadata={"k": {"n": 2}})
+        page = search.run(SearchQuery(**asked), NOW)
+        assert [hit.record.original_filename for hit in page.hits] == [found]
+        assert page.total == 1
+
+    def test_rows_still_uploading_are_never_found(self) -> None:
+        stored("up.bin", status=FileStatus.UPLOADING)
+        assert names(query="up.bin") == []
+
+    def test_deleted_files_are_found_only_when_asked_for(self) -> None:
+        stored("gone.bin", status=FileStatus.DELETED)
+        assert names() == []
+        assert names(status="deleted") == ["gone.bin"]
+
+    def test_a_file_past_its_time_is_not_active(self) -> None:
+        stored("late.bin", expires_at=NOW - dt.timedelta(seconds=1))
+        stored("early.bin", expires_at=NOW + dt.timedelta(seconds=1))
+        assert names() == ["early.bin"]
+
+
+class TestPaging:
+    @pytest.mark.parametrize("sort", [SortBy.UPLOADED_AT, SortBy.SIZE, SortBy.ORIGINAL_FILENAME])
+    @pytest.mark.parametrize("order", list(SortOrder))
+    def test_a_cursor_visits_every_row_once_in_order(self, sort: SortBy, order: SortOrder) -> None:
+        for number in range(23):
+            stored(f"f{number % 5}.bin", age_days=number % 4, size=number % 3)
+        whole = names(sort_by=sort, sort_order=order, limit=1000)
+        seen: list[uuid.UUID] = []
+        paged: list[str] = []
+        cursor = None
+        while True:
+            page = search.run(
+                SearchQuery(sort_by=sort, sort_order=order, limit=7, cursor=cursor), NOW
+            )
+            seen += [hit.record.file_id for hit in page.hits]
+            paged += [hit.record.original_filename for hit in page.hits]
+            assert page.total == 23
+            if not page.has_more:
+                break
+            cursor = page.next_cursor
+        assert len(set(seen)) == 23
+        assert paged == whole
+
+    def test_an_offset_and_a_cursor_agree(self) -> None:
+        for number in range(9):
+            stored(f"{number}.bin", age_days=number)
+        first = search.run(SearchQuery(limit=4), NOW)
+        by_cursor = search.run(SearchQuery(limit=4, cursor=first.next_cursor), NOW)
+        by_offset = search.run(SearchQuery(limit=4, offset=4), NOW)
+        assert by_cursor.hits == by_offset.hits
+        assert (by_offset.total, by_offset.has_more) == (9, True)
+
+    def test_a_cursor_of_another_order_is_refused(self) -> None:
+        for number in range(3):
+            stored(f"{number}.bin")
+        cursor = search.run(SearchQuery(limit=1), NOW).next_cursor
+        with pytest.raises(Exception, match="not valid") as refused:
+            search.run(SearchQuery(limit=1, cursor=cursor, sort_by=SortBy.SIZE), NOW)
+        assert "cursor" in refused.value.details
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {"sort_by": SortBy.RELEVANCE},
+            {"query": "x", "mode": SearchMode.FULLTEXT, "cursor": "abc"},
+            {"cursor": "!!"},
+            {"cursor": "W10"},
+            {"cursor": "WyJ1cGxvYWRlZF9hdCIsIHRydWUsICJub3QgYSBkYXRlIiwgIm5vIl0"},
+            {"cursor": "abc", "offset": 1},
+        ],
+    )
+    def test_orders_and_cursors_that_make_no_sense_are_refused(self, asked: dict[str, Any]) -> None:
+        with pytest.raises(Exception, match="not valid"):
+            search.run(SearchQuery(**asked), NOW)
+
+    def test_the_total_is_exact_on_every_page(self) -> None:
+        for number in range(12):
+            stored(f"f{number}.bin", age_days=number)
+        totals = {search.run(SearchQuery(limit=5, offset=o), NOW).total for o in (0, 5, 10, 15)}
+        assert totals == {12}

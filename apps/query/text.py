@@ -1,0 +1,64 @@
+"""How a person's words become a tsquery and a pattern. No database.
+
+`FileRecord.search_vector` holds every name and text as it stands and split at separators, with
+composed letters and one letter for е and ё; what is asked for is written the same way here.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from apps.registry.search_text import as_indexed
+
+# The separators of the vector's own function: ASCII punctuation and blanks.
+_SEPARATORS = re.compile(r"[\]\s!-/:-@\[^_`{-~\\]+")
+_TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+_WORD = re.compile(r"\w", re.UNICODE)
+_REGEX_SPECIAL = re.compile(r"([][\\.^$*+?(){}|])")
+# Up to here a substring has no trigram to look up; a word's beginning has.
+SHORT_CHARACTERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that stand next to each other, in one of the ways they may have been indexed."""
+
+    phrases: tuple[str, ...]
+    negated: bool
+
+
+def web_terms(text: str) -> list[list[Term]]:
+    """Alternatives, each a list of terms that must all hold, as a web search reads `text`.
+
+    Quotes make a phrase, a leading minus forbids, `or` parts alternatives. A term with separators
+    in it (`AB-1234/5`) is also looked for as the words it falls into, which is how names are kept.
+    """
+    groups: list[list[Term]] = [[]]
+    for minus, phrase, word in _TERM.findall(as_indexed(text)):
+        if word.lower() == "or" and not minus:
+            groups.append([])
+        elif found := _term(phrase or word, bool(minus)):
+            groups[-1].append(found)
+    return [group for group in groups if group]
+
+
+def _term(raw: str, negated: bool) -> Term | None:
+    split = " ".join(part for part in _SEPARATORS.split(raw) if part)
+    if not split:
+        return None
+    return Term((split,) if split == raw else (split, raw), negated)
+
+
+def name_key(text: str) -> str:
+    """What names are compared by: composed and lower case, as the indexed expression has them."""
+    return unicodedata.normalize("NFC", text).lower()
+
+
+def word_start_pattern(text: str) -> str:
+    """A regular expression for names with a word beginning with `text`, taken literally."""
+    return r"(^|[^[:alnum:]])" + _REGEX_SPECIAL.sub(r"\\\1", text)
+
+
+def has_word_character(text: str) -> bool:
+    """Whether there is anything in `text` that a word can begin with."""
+    return bool(_WORD.search(text.replace("_", "")))

@@ -1,0 +1,17 @@
+"""The database connection of the thread at hand, given back while it is not needed.
+
+A transfer can take hours and there are more transfers than connections, so whoever is about to
+move bytes gives its connection back first; the next query opens or borrows another.
+"""
+
+from django.db import connection
+
+
+def release() -> None:
+    """Give the connection back to the pool, or close it where there is none.
+
+    Inside a transaction nothing happens: no transfer may run there, and tests that wrap
+    themselves in one would lose their ground.
+    """
+    if not connection.in_atomic_block:
+        connection.close()
