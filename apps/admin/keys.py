@@ -98,7 +98,9 @@ class Keyring:
         """The key that signs now, asked of the database so that no process signs with a dropped one."""
         kid = SigningKey.objects.filter(state=KeyState.ACTIVE).values_list("kid", flat=True).first()
         if kid is None:
-            raise KeysUnusable("No token was made: there is no signing key. Run ensure_keys.")
+            raise KeysUnusable(
+                "No token was made: there is no signing key. Run manage.py bootstrap."
+            )
         view = self._current()
         if view.active_kid != kid:
             view = self._reload()
@@ -194,6 +196,20 @@ def rotate(principal: audit.Actor | None, now: dt.datetime, *, emergency: bool =
     return rotation
 
 
+def discard_announced(principal: audit.Actor | None, now: dt.datetime) -> int:
+    """Drop the keys announced for later, for when their private parts may be known to others."""
+    with transaction.atomic():
+        _take_lock()
+        waiting = SigningKey.objects.filter(state=KeyState.ANNOUNCED)
+        kids = list(waiting.values_list("kid", flat=True))
+        waiting.update(
+            state=KeyState.RETIRED, retired_at=now, leaves_at=now, private_pem_encrypted=""
+        )
+        audit.record(principal, "key.discard", "announced", {"keys": kids}, now)
+    keyring.forget()
+    return len(kids)
+
+
 def retire_expired(now: dt.datetime) -> int:
     """Close retiring keys whose last token has expired; answers how many left."""
     return SigningKey.objects.filter(state=KeyState.RETIRING, leaves_at__lte=now).update(
@@ -204,7 +220,7 @@ def retire_expired(now: dt.datetime) -> int:
 def status(now: dt.datetime) -> KeyStatus:
     active = SigningKey.objects.filter(state=KeyState.ACTIVE).first()
     if active is None:
-        raise KeysUnusable("There is no signing key yet. Start-up makes one: run migrate again.")
+        raise KeysUnusable("There is no signing key yet. Run manage.py bootstrap.")
     previous = (
         SigningKey.objects.filter(state=KeyState.RETIRING, leaves_at__gt=now)
         .order_by("-retired_at", "kid")

@@ -83,6 +83,11 @@ def get(account_id: uuid.UUID) -> ServiceAccount:
     return _found(ServiceAccount.objects.filter(pk=account_id).first())
 
 
+def named(name: str) -> ServiceAccount:
+    """By client id or by name."""
+    return _found(ServiceAccount.objects.filter(Q(client_id=name) | Q(name=name)).first())
+
+
 def edit(
     account_id: uuid.UUID, changes: Mapping[str, Any], by: audit.Actor | None, now: dt.datetime
 ) -> ServiceAccount:
@@ -174,7 +179,7 @@ def _get_locked(account_id: uuid.UUID) -> ServiceAccount:
 
 def _found(account: ServiceAccount | None) -> ServiceAccount:
     if account is None:
-        raise NotFound(_("There is no service account with this id."))
+        raise NotFound(_("There is no such service account."))
     return account
 
 

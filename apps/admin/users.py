@@ -66,6 +66,13 @@ def get(user_id: uuid.UUID) -> User:
     return user
 
 
+def named(username: str) -> User:
+    user = sessions.find(username)
+    if user is None:
+        raise NotFound(_("There is no user named %(name)s.") % {"name": username})
+    return user
+
+
 def edit(
     user_id: uuid.UUID, changes: Mapping[str, Any], by: audit.Actor | None, now: dt.datetime
 ) -> User:

@@ -1,0 +1,30 @@
+"""Shell glue: an `ArtStoreError` that leaves a command becomes one sentence and exit code 1."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from artstore.errors import ArtStoreError
+
+
+class OperatorCommand(BaseCommand):
+    """Base of the operators' commands. They act as the system: whoever has this shell has it all."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except ArtStoreError as failure:
+            raise CommandError(_sentence(failure)) from failure
+
+    def secret_from_input(self, prompt: str) -> str:
+        """One line of standard input; secrets never travel in argv, where `ps` shows them."""
+        if sys.stdin.isatty():
+            self.stderr.write(prompt, ending="")
+        return sys.stdin.readline().rstrip("\r\n")
+
+
+def _sentence(failure: ArtStoreError) -> str:
+    details = (failure.details or {}).items()
+    reasons = [f"{name}: {' '.join(map(str, texts))}" for name, texts in details]
+    return " ".join([str(failure), *reasons])
