@@ -88,13 +88,6 @@ def addresses(node: Node) -> dict[str, dict[str, WireCall]]:
         "/mode/transition": {
             "POST": WireCall("mode_transition", WRITE_STORAGE, element.mode_transition)
         },
-        "/maintenance/reconcile": {
-            "POST": WireCall("reconcile", WRITE_STORAGE, element.reconcile),
-            "GET": WireCall("get_reconcile", READ_STORAGE, element.get_reconcile),
-        },
-        "/maintenance/collect-garbage": {
-            "POST": WireCall("collect_garbage", WRITE_STORAGE, element.collect_garbage)
-        },
     }
     bare = {
         "/health/live": {"GET": WireCall("live", None, element.live)},

@@ -14,12 +14,12 @@ from starlette.responses import Response
 from storage_node.api_files import file_id_of
 from storage_node.attributes import FileAttributes
 from storage_node.call import Node
+from storage_node.content import Content
 from storage_node.drafts import digest_header
 from storage_node.errors import FileDamaged
 from storage_node.protocol import fair_piece_bytes
 from storage_node.queries import Query
 from storage_node.ranges import Asked, Slice, Stored, http_date, not_modified, slice_of
-from storage_node.store import Content
 
 INLINE_BYTES = 256 * 1024
 

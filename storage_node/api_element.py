@@ -1,12 +1,11 @@
-"""Wire calls about the element itself: info, mode, maintenance; and health and metrics beside them."""
+"""Wire calls about the element itself: info, mode; and health and metrics beside them."""
 
-import asyncio
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from storage_node import garbage, reconcile
 from storage_node.answers import json_answer
 from storage_node.api_files import require_json
 from storage_node.attributes import stamp
@@ -15,7 +14,7 @@ from storage_node.call import Node, call_of
 from storage_node.drafts import parse_object
 from storage_node.errors import Forbidden, ValidationFailed
 from storage_node.readiness import readiness
-from storage_node.queries import Query
+from storage_node.store import StoreInfo
 from storage_node.version import CONTRACT, SERVICE, VERSION
 
 MODES = ("edit", "rw", "ro", "ar")
@@ -40,7 +39,7 @@ class ElementCalls:
             **node.short_info(node.clock()),
         }
         if authorization is not None and await self._may_see_all(request, authorization):
-            members |= node.store.info(node.clock()).to_wire()
+            members |= _all_of(node.store.info(node.clock()))
         return json_answer(members)
 
     async def _may_see_all(self, request: Request, authorization: str) -> bool:
@@ -72,29 +71,6 @@ class ElementCalls:
             }
         )
 
-    async def reconcile(self, request: Request) -> Response:
-        """Start a reconcile, or with `?wait=true` run one and give its report."""
-        wait = _flag(request, "wait")
-        run = reconcile.begin(self._node.store, self._node.clock(), "request")
-        finishing = asyncio.get_running_loop().run_in_executor(
-            self._node.threads, run.finish, self._node.clock
-        )
-        if not wait:
-            return json_answer(run.report(), 202)
-        return json_answer(await finishing)
-
-    async def get_reconcile(self, _: Request) -> Response:
-        """The last run, or the one under way."""
-        return json_answer(reconcile.last_report(self._node.store))
-
-    async def collect_garbage(self, request: Request) -> Response:
-        """Free what expired or was deleted; with `?dry_run=true` only say what would be."""
-        dry_run = _flag(request, "dry_run")
-        report = await asyncio.get_running_loop().run_in_executor(
-            self._node.threads, garbage.collect, self._node.store, self._node.clock(), dry_run
-        )
-        return json_answer(report.to_wire())
-
     async def live(self, _: Request) -> Response:
         """The process answers."""
         return json_answer(self._about("ok"))
@@ -119,11 +95,18 @@ class ElementCalls:
         }
 
 
-def _flag(request: Request, name: str) -> bool:
-    query = Query(request.query_params, "The call was refused: a parameter is out of range.")
-    flag = query.flag(name)
-    query.finish()
-    return flag
+def _all_of(info: StoreInfo) -> dict[str, Any]:
+    """What /info shows beyond the short form."""
+    return {
+        "status_reasons": info.reasons,
+        "epoch": info.epoch,
+        "last_change": info.last_change,
+        "allowed_operations": info.allowed_operations,
+        "capacity": asdict(info.room),
+        "counts": info.counts,
+        "last_reconcile": info.last_reconcile,
+        "clock": {"trusted": info.clock_doubt is None, "reason": info.clock_doubt},
+    }
 
 
 def _target_mode(members: dict[str, Any]) -> tuple[str, bool]:

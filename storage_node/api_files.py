@@ -15,8 +15,8 @@ from storage_node.answers import file_answer, raw_json_answer, verified_file_ans
 from storage_node.body import read_json_bytes
 from storage_node.call import Node, call_of
 from storage_node.errors import FileHere, UnsupportedMediaType, ValidationFailed
+from storage_node.index_reading import ListQuery
 from storage_node.queries import Query, whole_number
-from storage_node.store import ListQuery
 
 MAX_PAGE = 1000
 MAX_OFFSET = 10_000

@@ -16,6 +16,7 @@ from storage_node.answers import stored_answer
 from storage_node.api_files import file_id_of
 from storage_node.body import Writer, declared_bytes, pieces
 from storage_node.call import Node, call_of
+from storage_node.changes import Committed
 from storage_node.drafts import Sender
 from storage_node.errors import FileTooLarge
 from storage_node.multipart_body import (
@@ -25,7 +26,7 @@ from storage_node.multipart_body import (
     NamedFile,
     boundary_of,
 )
-from storage_node.store import Committed, Upload
+from storage_node.uploads import Upload
 
 
 class UploadCalls:
@@ -62,17 +63,18 @@ class UploadCalls:
     async def _receive(self, request: Request, target: "_Target") -> Committed:
         """The body into `target`, and the change made durable; whatever goes wrong leaves nothing."""
         writer = Writer(target.write, self._node.threads)
-        committed = None
+        change = None
         try:
             async for piece in pieces(request):
                 await writer.put(piece)
             await writer.settle()
-            committed = await self._node.bridge.wait(target.commit(self._node.clock()))
+            change = target.commit(self._node.clock())
         finally:
-            if committed is None:
+            # From here on the change is the engine's, whatever becomes of this request.
+            if change is None:
                 await writer.drop()
                 target.abort()
-        return committed
+        return await self._node.bridge.wait(change)
 
     def _sender(self, request: Request, file_id: uuid.UUID, size_bytes: int | None) -> Sender:
         call = call_of(request.scope)

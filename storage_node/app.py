@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from storage_node import api, keys, periodic, telemetry
+from storage_node import api, keys, telemetry
 from storage_node.auth import TokenCheck
 from storage_node.bridge import Bridge
 from storage_node.call import Node
@@ -28,7 +28,7 @@ from storage_node.errors import RefusedToStart
 from storage_node.keys import KeyRing
 from storage_node.metrics import Metrics
 from storage_node.protocol import NodeProtocol, sweep_for_ever
-from storage_node.readings import readings
+from storage_node.readings import Readings
 from storage_node.store import Store
 
 TRANSFER_THREADS = 16
@@ -91,7 +91,7 @@ def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
         metrics=Metrics(),
         directory=directory,
     )
-    node.metrics.show(lambda: readings(node))
+    node.metrics.registry.register(Readings(node))
     return node
 
 
@@ -155,9 +155,6 @@ class _Engine:
         log.info(
             "ready", extra={"storage_id": node.config.storage_id, "instance_id": node.instance_id}
         )
-        arguments = (node.opened, node.config.periods, self._stop, utc_now)
-        self._periodic = threading.Thread(target=periodic.run, args=arguments, name="periodic")
-        self._periodic.start()
 
     def close(self) -> None:
         """Blocks until the periodic work has stopped and the engine has made its checkpoint."""

@@ -1,10 +1,7 @@
-"""What Prometheus may ask: counters the doors and the engine feed, gauges read from the engine when asked.
+"""What Prometheus may ask of the doors: counters they feed. Gauges of the engine are in `readings.py`.
 
 Names and meanings are listed in docs/metrics.md. No decisions here.
 """
-
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,8 +12,6 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 SECONDS_BUCKETS = (
     0.001,
@@ -37,34 +32,6 @@ SECONDS_BUCKETS = (
     300,
 )
 FSYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One gauge value read from the engine: `name` without prefix, a help line, and optional labels."""
-
-    name: str
-    help: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-class _Readings(Collector):
-    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for reading in self._read():
-            name = f"artstore_node_{reading.name}"
-            family = families.setdefault(
-                name,
-                GaugeMetricFamily(
-                    name, reading.help, labels=[label for label, _ in reading.labels]
-                ),
-            )
-            family.add_metric([value for _, value in reading.labels], reading.value)
-        yield from families.values()
 
 
 class Metrics:
@@ -100,10 +67,6 @@ class Metrics:
             registry=self.registry,
         )
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-
-    def show(self, read: Callable[[], Iterable[Reading]]) -> None:
-        """Have `read` called for the engine's gauges whenever metrics are asked for."""
-        self.registry.register(_Readings(read))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer. Children are remembered: looking them up by label costs more than counting."""

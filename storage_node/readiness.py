@@ -25,11 +25,11 @@ def _engine(node: Node) -> Checks:
         "disk": {"status": "ok"},
         "clock": {"status": "ok"},
     }
-    if info.status_reasons:
-        checks["disk"] = {"status": "degraded", "message": "; ".join(info.status_reasons)}
-    if not info.clock_trusted:
+    if info.reasons:
+        checks["disk"] = {"status": "degraded", "message": "; ".join(info.reasons)}
+    if info.clock_doubt is not None:
         # Reads and writes go on; only the freeing of bytes waits.
-        checks["clock"]["message"] = info.clock_reason or "not yet confirmed by a token"
+        checks["clock"]["message"] = f"no bytes are freed: {info.clock_doubt}"
     return checks
 
 

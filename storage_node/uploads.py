@@ -123,6 +123,11 @@ class Upload:
         if self._draft.declared_bytes is None:
             self._reservation.wrote(len(data))
 
+    def redescribe(self, draft: UploadDraft) -> None:
+        """Replaces what was said of the file before its body came: fields of a form may follow the file."""
+        draft.check()
+        self._draft = draft
+
     def commit(self, now: datetime) -> Future[Committed]:
         """Ends the body. Raises when it is not what was promised; else the future tells what is stored."""
         checksum = self._hash.hexdigest()
