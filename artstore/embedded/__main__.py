@@ -1,6 +1,7 @@
 """The shell door of the embedded system: run | up | down | status | manage."""
 
 import argparse
+import io
 import os
 import signal
 import subprocess
@@ -33,15 +34,44 @@ def main() -> int:
 
 
 def run(system: Plan) -> int:
-    """In the foreground, until Ctrl-C."""
-    return supervisor.Supervisor(system).run()
+    """In the foreground, until Ctrl-C. What is said is kept in the log too."""
+    layout = system.layout
+    supervisor.make_home(layout.home)
+    with _Copied(layout.log_of("supervisor")):
+        return supervisor.Supervisor(system).run()
+
+
+class _Copied(io.TextIOBase):
+    """Standard output that also goes to a file, unless it is that file already."""
+
+    def __init__(self, log_file: Path) -> None:
+        self._screen = sys.stdout
+        self._log = log_file.open("a", encoding="utf-8")
+        is_same = os.path.sameopenfile(self._log.fileno(), self._screen.fileno())
+        self._targets = (self._log,) if is_same else (self._screen, self._log)
+
+    def __enter__(self) -> "_Copied":
+        sys.stdout = self  # type: ignore[assignment] - it is all that is used of a stream
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout = self._screen
+        self._log.close()
+
+    def write(self, text: str) -> int:
+        for target in self._targets:
+            target.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for target in self._targets:
+            target.flush()
 
 
 def up(system: Plan) -> int:
     """In the background: returns once the system is ready, or says why it is not."""
     layout = system.layout
     supervisor.make_home(layout.home)
-    layout.logs.mkdir(mode=0o700, exist_ok=True)
     log_file = layout.log_of("supervisor")
     begins_at_bytes = log_file.stat().st_size if log_file.exists() else 0
     with log_file.open("ab") as log:

@@ -174,7 +174,6 @@ def django_environment(plan: Plan) -> dict[str, str]:
     return {
         "ARTSTORE_BROKER_URL": "pgmq://",
         "ARTSTORE_ALLOW_LOOPBACK_ELEMENTS": "true",
-        "ARTSTORE_ALLOW_LOOPBACK_ELEMENTS": "true",
         "ARTSTORE_LOG_FORMAT": "text",
         **plan.inherited,
         "ARTSTORE_SECRET_KEY_FILE": str(secrets / "django-secret-key"),

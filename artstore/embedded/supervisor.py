@@ -29,7 +29,7 @@ from artstore.embedded import (
     tending,
 )
 from artstore.embedded.errors import ChildFailed, EmbeddedError
-from artstore.embedded.plan import ADMIN_USERNAME, Element, Plan
+from artstore.embedded.plan import ADMIN_USERNAME, Element, Layout, Plan
 from artstore.embedded.processes import Child
 from artstore.embedded.tending import Tended
 
@@ -56,8 +56,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Up, until somebody says stop; the exit code for the shell."""
-        make_home(self._layout.home)
-        self._layout.logs.mkdir(mode=0o700, exist_ok=True)
         held = lock.acquire(self._layout)
         try:
             self._start()
@@ -210,7 +208,7 @@ class Supervisor:
 
     def _tend(self) -> NoReturn:
         while True:
-            if tending.tend(self._family, say):
+            if tending.tend(self._family, report):
                 self._note_pids()
                 ready.write(self._plan, self._database_url, self._pids())
             sleep_seconds = tending.seconds_until_next(self._family, LONGEST_SLEEP_SECONDS)
@@ -253,6 +251,7 @@ def make_home(home: Path) -> None:
     if not home.exists():
         home.mkdir(parents=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    Layout(home).logs.mkdir(mode=0o700, exist_ok=True)
 
 
 def run_to_end(child: Child) -> str:
@@ -294,3 +293,8 @@ def say(text: str) -> None:
     """A line for whoever started us."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def report(text: str) -> None:
+    """A line about something that happened by itself: with its time."""
+    say(f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}")
