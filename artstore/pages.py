@@ -10,11 +10,13 @@ from typing import Any
 from django.contrib import messages
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
+from django.middleware.locale import LocaleMiddleware
 from django.shortcuts import render
 from django.template.response import TemplateResponse
+from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from artstore.api import plain_error
+from artstore.api import is_api, plain_error
 from artstore.errors import ArtStoreError
 
 View = Callable[..., HttpResponse]
@@ -49,6 +51,17 @@ def explain(form: BaseForm, error: ArtStoreError) -> None:
 def notice_error(request: HttpRequest, error: ArtStoreError) -> None:
     """Show a failure as a notice on the next page."""
     messages.error(request, str(error))
+
+
+class PageLocaleMiddleware(LocaleMiddleware):
+    """Pages speak the visitor's language; the REST contract is always English."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if not is_api(request):
+            super().process_request(request)
+            return
+        translation.activate("en")
+        request.LANGUAGE_CODE = "en"
 
 
 class ErrorPageMiddleware:

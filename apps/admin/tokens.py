@@ -210,7 +210,7 @@ def _access_claims(claims: Mapping[str, Any]) -> AccessClaims:
     try:
         if "role" in claims and scopes is None:
             return AccessClaims(str(subject), uuid.UUID(str(session)), frozenset())
-        if session is None and isinstance(scopes, list):
+        if "role" not in claims and session is None and isinstance(scopes, list):
             return AccessClaims(str(subject), None, frozenset(map(str, scopes)))
     except ValueError as failure:
         raise InvalidToken("The token does not name its session.") from failure

@@ -17,6 +17,7 @@ APP_MAY_IMPORT = {
 }
 GROUND_FLOOR = {"artstore", "artstore.errors", "artstore.api", "artstore.paging", "artstore.pages"}
 GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artstore.commands"}
+GROUND_FLOOR |= {"artstore.parsers"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "metrics"}
@@ -37,7 +38,7 @@ NODE_FLOORS = (
     | {"modes", "capacity", "clock_trust", "health", "headroom"},
     {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
     | {"content", "feed", "uploads", "store"},
-    {"garbage", "reconcile"},
+    {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
     | {"queries", "ranges", "readiness", "readings", "version"}

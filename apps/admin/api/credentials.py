@@ -11,7 +11,6 @@ from django.http import QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import exceptions as drf
-from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -25,6 +24,7 @@ from apps.admin.grants import TokenRequest
 from apps.admin.keys import keyring
 from apps.admin.permissions import Act
 from apps.admin.sessions import SignIn, TokenPair
+from artstore.parsers import BoundedFormParser, BoundedJSONParser
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 JWKS_SECONDS = 30
@@ -36,7 +36,7 @@ class TokenView(APIView):
 
     authentication_classes = ()
     permission_classes = (permissions.Anyone,)
-    parser_classes = (FormParser, JSONParser)
+    parser_classes = (BoundedFormParser, BoundedJSONParser)
 
     @extend_schema(
         operation_id="auth_token",
