@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from storage_node.attributes import ACTIVE, AttributesPatch, FileAttributes, stamp
+from storage_node.attributes import ACTIVE, DELETED, EXPIRED, AttributesPatch, FileAttributes, stamp
 from storage_node.capacity import Reservation
 from storage_node.change import Change
 from storage_node.disk import MODE_FILE
@@ -17,6 +17,9 @@ from storage_node.errors import Conflict, FileDamaged, FileGone, NotFound, Preco
 from storage_node.index_schema import Row
 from storage_node.modes import ModeChange, ModeState, Operation
 from storage_node.records import Kind, Record
+
+ABANDONED = "abandoned"
+OVER = (EXPIRED, DELETED, ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ def refuse_gone(attempted: str, row: Row | None, tombstone: str | None, now: dat
         overdue = (
             row.status == ACTIVE and row.expires_at is not None and row.expires_at <= stamp(now)
         )
-        status = "expired" if overdue else row.recorded_status
-    if status in ("expired", "deleted"):
+        status = EXPIRED if overdue else row.recorded_status
+    if status in OVER:
         raise FileGone(f"{attempted} was refused: the file is {status}.", status)
 
 
@@ -85,7 +88,9 @@ class PutFile(Change[Committed]):
         refuse_gone(self.attempted, row, None, self.now)
         stored = row.file
         if row.damage is not None:
-            raise FileDamaged(f"Upload was refused: {file.file_id} is here and damaged ({row.damage}). An operator has to look.")
+            raise FileDamaged(
+                f"Upload was refused: {file.file_id} is here and damaged ({row.damage}). An operator has to look."
+            )
         if stored is None or stored.checksum != file.checksum or stored.size != file.size:
             raise Conflict(f"Upload was refused: {file.file_id} already holds other bytes.")
         self.discard()
@@ -236,7 +241,7 @@ class AbandonFile(Change[FileAttributes | None]):
             return None
         return Record(
             Kind.TOMBSTONE,
-            facts={"file_id": str(self._id), "status": "deleted", "at": stamp(self.now)},
+            facts={"file_id": str(self._id), "status": ABANDONED, "at": stamp(self.now)},
         )
 
     def answer(self) -> None:

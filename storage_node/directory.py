@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -48,6 +48,7 @@ class StoreOptions:
     scrub_period_seconds: float = 30 * DAY_SECONDS
     scrub_rate_bytes_per_second: int = 50 * 2**20
     checkpoint_interval_seconds: float = 60.0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     open_medium: Callable[[Path], Medium] = field(default=Medium)
 

@@ -18,6 +18,7 @@ from storage_node.names import ATTRIBUTES_SUFFIX, attributes_path, content_path,
 FILES, INCOMING, QUARANTINE = "files", "incoming", "quarantine"
 NODE_FILE, MODE_FILE, KEYS_FILE = "node.json", "mode.json", "jwks.json"
 NOTE = "note.json"
+_MARK_SUFFIX = ".note.json"
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -45,7 +46,7 @@ class Disk:
         name = secrets.token_hex(16)
         return name, self.medium.open_new(f"{INCOMING}/{name}")
 
-    def write_part(self, data: bytes | memoryview) -> str:
+    def write_part(self, data: bytes) -> str:
         """A part with `data`, unsynced; nothing stays on failure."""
         name = secrets.token_hex(16)
         self.medium.create(f"{INCOMING}/{name}", data)
@@ -90,6 +91,7 @@ class Disk:
         """Bytes first, attributes last: attributes without bytes are an unfinished purge, bytes alone would be an orphan."""
         self.medium.unlink(content_path(file_id, stored_name))
         self.medium.unlink(attributes_path(file_id, stored_name))
+        self.mark_damaged(file_id, None)
 
     def content_size(self, file: FileAttributes) -> int | None:
         """Bytes the file's content has on disk, None where there is none."""
@@ -159,11 +161,24 @@ class Disk:
             if self.medium.exists(source):
                 self.medium.rename(source, target)
 
+    def mark_damaged(self, file_id: UUID, note: bytes | None) -> None:
+        """Leaves a note about a file that stays where it is, or (None) takes it away: the mark outlives the index."""
+        path = f"{QUARANTINE}/{file_id}{_MARK_SUFFIX}"
+        if note is None:
+            self.medium.unlink(path)
+        elif not self.holds(path, note):
+            self.write_whole(path, note)
+
     def notes(self) -> Iterator[dict[str, Any]]:
-        """The readable notes of the quarantine."""
+        """The readable notes of the quarantine, marks of files that were not moved included."""
         for name in self.medium.names(QUARANTINE):
+            path = (
+                f"{QUARANTINE}/{name}"
+                if name.endswith(_MARK_SUFFIX)
+                else f"{QUARANTINE}/{name}/{NOTE}"
+            )
             try:
-                note = json.loads(self.medium.read(f"{QUARANTINE}/{name}/{NOTE}"))
+                note = json.loads(self.medium.read(path))
             except (OSError, ValueError):
                 continue
             if isinstance(note, dict):

@@ -37,7 +37,7 @@ _PAGES = {
     "damaged": _LISTED
     + "status = 'damaged' AND seq > :after ORDER BY seq LIMIT :limit OFFSET :offset",
 }
-_OVERDUE = "SELECT count(*), total(size), total(revision) FROM files WHERE status = 'active' AND expires_at <= ?"
+_OVERDUE = "SELECT count(*) FROM files WHERE status = 'active' AND expires_at <= ?"
 _CHANGED = "SELECT change, body FROM files WHERE change > ? ORDER BY change LIMIT ?"
 _BURIED = (
     "SELECT change, file_id, status, at FROM tombstones WHERE change > ? ORDER BY change LIMIT ?"
@@ -221,6 +221,11 @@ class Reading:
     def overdue(self, now: datetime, limit: int) -> list[Row]:
         """Active files whose time has come, the longest overdue first."""
         return self._rows(_DUE, (stamp(now), limit))
+
+    def count_overdue(self, now: datetime) -> int:
+        """How many active files are past their time."""
+        with self._question() as connection:
+            return int(connection.execute(_OVERDUE, (stamp(now),)).fetchone()[0])
 
     def freeable(self, grace_over: datetime, after_seq: int, limit: int) -> list[Row]:
         """Deleted files, and expired ones whose `expires_at` is not after `grace_over`, in order of arrival."""

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 from uuid import UUID, uuid4
 
 from storage_node.attributes import AttributesCorrupt, stamp
@@ -59,6 +60,12 @@ class _Sums:
         counted[1] += row.size
         counted[2] += row.revision
         self.held += row.held
+
+
+def discard(disk: Disk) -> None:
+    """Takes the index away knowingly: the next start makes a new one."""
+    for name in (INDEX_FILE, INDEX_WAL_FILE, INDEX_SHM_FILE):
+        disk.medium.unlink(name)
 
 
 def rebuild(disk: Disk, origin: Origin) -> int:
@@ -112,15 +119,32 @@ def _numbered(disk: Disk, sums: _Sums) -> Iterator[Row]:
 
 
 def _rows(disk: Disk, sums: _Sums) -> Iterator[Row]:
+    noted = {
+        UUID(note["file_id"]): str(note.get("finding"))
+        for note in disk.notes()
+        if _is_about_file(note)
+    }
     for path in disk.leaf_paths():
         leaf = disk.leaf(path)
         for name in sorted(leaf.attributes):
             row = _row(disk, leaf, name, sums)
             if row is not None:
-                yield row
-    for note in disk.notes():
-        if isinstance(note.get("file_id"), str) and note.get("finding") != "orphaned_file":
-            yield _quarantined(note)
+                finding = noted.pop(row.file_id, None)
+                yield row if finding is None or row.damage else _as_noted(row, finding)
+    for file_id, finding in noted.items():
+        yield row_of_unreadable(file_id, 0, 0, finding, None)
+
+
+def _is_about_file(note: dict[str, Any]) -> bool:
+    return isinstance(note.get("file_id"), str) and note.get("finding") != "orphaned_file"
+
+
+def _as_noted(row: Row, finding: str) -> Row:
+    """A file found damaged once stays so until somebody says otherwise, whatever index is made of it."""
+    file = row.file
+    if file is None or file.status != "active":
+        return row
+    return replace(row_of(file, 0, 0, finding), held=row.held)
 
 
 def _row(disk: Disk, leaf: Leaf, name: str, sums: _Sums) -> Row | None:
@@ -135,10 +159,6 @@ def _row(disk: Disk, leaf: Leaf, name: str, sums: _Sums) -> Row | None:
     # Deleted or expired without bytes is an unfinished purge, which garbage collection ends.
     row = row_of(file, 0, 0, "missing_file" if file.status == "active" else None)
     return replace(row, held=0)
-
-
-def _quarantined(note: dict[str, object]) -> Row:
-    return row_of_unreadable(UUID(str(note["file_id"])), 0, 0, str(note.get("finding")), None)
 
 
 def _finish(connection: sqlite3.Connection, sums: _Sums, origin: Origin) -> None:

@@ -109,7 +109,7 @@ class Medium:
 
     # Changing
 
-    def create(self, path: str, data: bytes | memoryview) -> None:
+    def create(self, path: str, data: bytes) -> None:
         """A new file with `data`, unsynced. On failure nothing of it stays."""
         fd = self.open_new(path)
         try:
@@ -128,7 +128,7 @@ class Medium:
         """A descriptor to read and overwrite an existing file."""
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root)
 
-    def write(self, fd: int, data: bytes | memoryview) -> None:
+    def write(self, fd: int, data: bytes | bytearray | memoryview) -> None:
         """Appends all of `data` at the descriptor's place."""
         done = os.write(fd, data)
         while done < len(data):

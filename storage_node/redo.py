@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from storage_node.attributes import FileAttributes
+from storage_node.attributes import FileAttributes, encode_json
 from storage_node.disk import MODE_FILE, Disk
 from storage_node.modes import ModeState
 from storage_node.names import attributes_path, content_path
@@ -123,6 +123,20 @@ def _redo_quarantine(disk: Disk, record: Record, _lsn: int, _final: _Final) -> b
     return True
 
 
+def _redo_damage(disk: Disk, record: Record, _lsn: int, _final: _Final) -> bool:
+    damage_mark(disk, record)
+    return True
+
+
+def damage_mark(disk: Disk, record: Record) -> None:
+    """What a damage record does beside the index; the same when it happens and when it is replayed."""
+    is_whole = record.facts["finding"] is None
+    disk.mark_damaged(
+        UUID(record.facts["file_id"]),
+        None if is_whole else (encode_json(record.facts) + "\n").encode(),
+    )
+
+
 def _redo_mode(disk: Disk, record: Record, lsn: int, final: _Final) -> bool:
     if final.mode == lsn:
         state = ModeState(**{**record.facts, "history": tuple(record.facts["history"])})
@@ -142,5 +156,6 @@ _STEPS: dict[Kind, Callable[[Disk, Record, int, _Final], bool]] = {
     Kind.SET: _redo_set,
     Kind.PURGE: _redo_purge,
     Kind.QUARANTINE: _redo_quarantine,
+    Kind.DAMAGE: _redo_damage,
     Kind.MODE: _redo_mode,
 }

@@ -6,13 +6,14 @@ indexed. How a change comes through is `committer.py`, when the log is shortened
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from storage_node.attributes import AttributesPatch, FileAttributes, UploadDraft
@@ -22,7 +23,8 @@ from storage_node.changes import AbandonFile, ChangeMode, DeleteFile, EditFile, 
 from storage_node.checkpoint import Checkpointer
 from storage_node.clock_trust import ClockTrust
 from storage_node.committer import Committer
-from storage_node.content import Content, open_content
+from storage_node.content import Content as Content
+from storage_node.content import open_content
 from storage_node.directory import NodeDirectory
 from storage_node.disk import MODE_FILE, NODE_FILE
 from storage_node.element import Element
@@ -31,14 +33,18 @@ from storage_node.feed import Feed
 from storage_node.headroom import Headroom
 from storage_node.health import Health
 from storage_node.index import Index, LogBounds, why_unusable
-from storage_node.index_reading import ChangePage, ListQuery, Page, Reading, Totals
-from storage_node.index_rebuild import Origin, rebuild
+from storage_node.index_reading import ChangePage, Page, Reading, Totals
+from storage_node.index_reading import ListQuery as ListQuery
+from storage_node.index_rebuild import Origin, discard
+from storage_node.index_rebuild import rebuild as rebuild_index
 from storage_node.index_schema import Row
-from storage_node.modes import ALLOWED, ModeChange, ModeState, Operation
+from storage_node.modes import ALLOWED, ModeState, Operation
+from storage_node.modes import ModeChange as ModeChange
 from storage_node.records import Record
 from storage_node.redo import redo
 from storage_node.upkeep import MarkDamage
-from storage_node.uploads import Upload, Uploading
+from storage_node.uploads import Upload as Upload
+from storage_node.uploads import Uploading
 from storage_node.wal import Log
 from storage_node.wal_scan import LogScan, replayed, scan
 
@@ -59,7 +65,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """The element at one moment. `clock_doubt` None: the clock can be believed."""
+    """The element at one moment. `clock_reason` says why the clock can not be believed, None when it can."""
 
     storage_id: str
     instance_id: UUID
@@ -67,14 +73,48 @@ class StoreInfo:
     mode: str
     mode_since: str
     status: str
-    reasons: list[str]
+    status_reasons: list[str]
     allowed_operations: list[str]
     room: Room
     counts: Totals
     last_change: int
     last_reconcile: dict[str, Any] | None
     log_bytes: int
-    clock_doubt: str | None
+    clock_reason: str | None
+
+    @property
+    def clock_trusted(self) -> bool:
+        """Whether bytes may be freed by this clock."""
+        return self.clock_reason is None
+
+    @property
+    def capacity(self) -> dict[str, int]:
+        """Room as the wire names it."""
+        return {
+            "capacity_bytes": self.room.capacity_bytes,
+            "used_bytes": self.room.used_bytes,
+            "reserved_bytes": self.room.reserved_bytes,
+            "available_bytes": self.room.available_bytes,
+        }
+
+    def to_wire(self) -> dict[str, Any]:
+        """What `/info` adds for those who may see it."""
+        return {
+            "status_reasons": self.status_reasons,
+            "epoch": self.epoch,
+            "last_change": self.last_change,
+            "allowed_operations": self.allowed_operations,
+            "capacity": self.capacity,
+            "counts": self.counts,
+            "last_reconcile": self.last_reconcile,
+            "clock": {"trusted": self.clock_trusted, "reason": self.clock_reason},
+        }
+
+
+class ReconcileRun(Protocol):
+    """A reconcile under way, as those see it who only want to show it."""
+
+    def report(self) -> dict[str, Any]: ...
 
 
 class Store:
@@ -88,6 +128,9 @@ class Store:
         self.checkpointer = Checkpointer(element, self.committer)
         self.clock = ClockTrust(now, options.gc_interval_seconds, options.monotonic)
         self._feed = Feed(element.reading)
+        # What the element does to itself besides: one reconcile at a time, and the one under way to be shown.
+        self.reconcile_lock = threading.Lock()
+        self.reconcile_run: ReconcileRun | None = None
         syncer = ThreadPoolExecutor(SYNCING_THREADS, thread_name_prefix="sync")
         self._uploading = Uploading(element, self.committer.submit, syncer)
         self._syncer = syncer
@@ -95,9 +138,11 @@ class Store:
     # Coming up and going down
 
     @classmethod
-    def open(cls, directory: NodeDirectory, now: datetime) -> "Store":
+    def open(cls, directory: NodeDirectory, now: datetime, rebuild: bool = False) -> "Store":
         """Cuts the log's tail, replays it, brings the index up to date or makes a new one; blocks until all is ready."""
         try:
+            if rebuild:
+                discard(directory.disk)
             store, missing = _come_up(directory, now)
         except (OSError, sqlite3.Error) as error:
             raise RefusedToStart(
@@ -240,14 +285,14 @@ class Store:
             mode=element.mode.mode,
             mode_since=element.mode.since,
             status="degraded" if reasons else "ok",
-            reasons=reasons,
+            status_reasons=reasons,
             allowed_operations=[operation.value for operation in ALLOWED[element.mode.mode]],
             room=element.capacity.room(),
             counts=overview.totals,
             last_change=overview.last_change,
             last_reconcile=overview.report,
             log_bytes=element.log.size_bytes,
-            clock_doubt=self.clock.doubt(now, overview.newest_at),
+            clock_reason=self.clock.doubt(now, overview.newest_at),
         )
 
     @property
@@ -301,7 +346,7 @@ def _index(directory: NodeDirectory, found: LogScan) -> Index:
         options.data_dir, LogBounds(log_id, found.oldest_lsn, found.last_lsn), inode
     )
     if fault is not None:
-        files = rebuild(disk, Origin(log_id, found.last_lsn, inode))
+        files = rebuild_index(disk, Origin(log_id, found.last_lsn, inode))
         log.warning(
             "index rebuilt: it was %s", fault, extra={"event": "index_rebuilt", "files": files}
         )

@@ -18,7 +18,7 @@ from storage_node.index_schema import Row
 from storage_node.modes import FREES_BYTES
 from storage_node.names import content_path
 from storage_node.records import Kind, Record
-from storage_node.redo import quarantine_moves
+from storage_node.redo import damage_mark, quarantine_moves
 
 
 class ExpireFile(SetAttributes):
@@ -43,8 +43,8 @@ class ExpireFile(SetAttributes):
         return Record(Kind.SET, file.expired(self.now))
 
 
-class PurgeFile(Change[int]):
-    """A file that is over gives its bytes back and leaves a tombstone. Answers the bytes really freed."""
+class PurgeFile(Change[int | None]):
+    """A file that is over gives its bytes back and leaves a tombstone. Answers the bytes really freed, None if it stays."""
 
     attempted = "Purge"
     may_use_headroom = True
@@ -55,7 +55,7 @@ class PurgeFile(Change[int]):
         self._grace_over = stamp(grace_over)
         self._freed_bytes = 0
 
-    def decide(self) -> Record | int:
+    def decide(self) -> Record | int | None:
         row = self.element.index.find(self._seen.file_id)
         if (
             row is None
@@ -63,7 +63,7 @@ class PurgeFile(Change[int]):
             or not self._may_go(row)
             or self.element.mode.mode not in FREES_BYTES
         ):
-            return 0
+            return None
         facts = {
             "file_id": str(row.file_id),
             "stored_name": row.stored_name,
@@ -174,6 +174,9 @@ class MarkDamage(Change[bool]):
             return False
         facts = {"file_id": str(self._id), "finding": self._finding, "at": stamp(self.now)}
         return Record(Kind.DAMAGE, facts=facts)
+
+    def apply(self) -> None:
+        damage_mark(self.element.disk, self.record)
 
     def answer(self) -> bool:
         return True

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from storage_node.attributes import FileAttributes, UploadDraft
@@ -54,6 +54,7 @@ class Upload:
         self._part: str | None = None
         self._fd = -1
         self._written_back_bytes = 0
+        self._is_over = False
         declared = draft.declared_bytes
         if declared is not None and declared > INSIDE_LIMIT_BYTES and not only_compare:
             self._guard(lambda: self._open_part(declared))
@@ -63,7 +64,12 @@ class Upload:
         """How much of the body has come."""
         return self._size_bytes
 
-    def write(self, data: bytes | memoryview) -> None:
+    def redescribe(self, draft: UploadDraft) -> None:
+        """Replaces what was said of the file at the beginning: form fields may follow the file. Raises `ValidationFailed`."""
+        draft.check()
+        self._draft = replace(draft, declared_bytes=self._draft.declared_bytes)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """The next piece of the body. After an error the upload is over and nothing of it stays."""
         size_bytes = self._size_bytes + len(data)
         try:
@@ -109,7 +115,7 @@ class Upload:
             disk.medium.allocate(self._fd, expected_bytes)
             self._reservation.wrote(expected_bytes)
 
-    def _write_part(self, data: bytes | memoryview) -> None:
+    def _write_part(self, data: bytes | bytearray | memoryview) -> None:
         if self._part is None:
             self._open_part(0)
         medium = self._store.element.disk.medium
@@ -122,11 +128,6 @@ class Upload:
             self._written_back_bytes = self._size_bytes
         if self._draft.declared_bytes is None:
             self._reservation.wrote(len(data))
-
-    def redescribe(self, draft: UploadDraft) -> None:
-        """Replaces what was said of the file before its body came: fields of a form may follow the file."""
-        draft.check()
-        self._draft = draft
 
     def commit(self, now: datetime) -> Future[Committed]:
         """Ends the body. Raises when it is not what was promised; else the future tells what is stored."""
@@ -144,6 +145,7 @@ class Upload:
             ),
             now,
         )
+        self._is_over = True
         if self._fd >= 0:
             self._store.syncer.submit(self._sync_and_submit, change)
         else:
@@ -169,7 +171,7 @@ class Upload:
             element.disk.medium.close_file(self._fd)
         except OSError as error:
             element.health.fail(f"an upload could not be synced ({error})")
-            self.abort()
+            self._drop()
             change.refuse(
                 NotWritable("Upload was refused: the disk failed. Nothing was stored; reads go on.")
             )
@@ -178,7 +180,12 @@ class Upload:
         self._store.submit(change)
 
     def abort(self) -> None:
-        """Ends the upload and leaves nothing of it. Harmless after an error or twice; not after `commit` returned."""
+        """Ends the upload and leaves nothing of it. Does nothing after an error, a second time, or after `commit` returned."""
+        if not self._is_over:
+            self._is_over = True
+            self._drop()
+
+    def _drop(self) -> None:
         disk = self._store.element.disk
         if self._fd >= 0:
             with suppress(OSError):
