@@ -1,0 +1,120 @@
+"""A real Chromium looking at the console of a live system.
+
+Every visit watches for what must never happen on any page: a script error, a refusal by the
+Content-Security-Policy, a request to another host. `Visit.close` fails on the first of them.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from artstore.tests.live import LiveSystem
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+ZONE = "Europe/Berlin"
+
+
+@contextlib.contextmanager
+def running_chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visit:
+    """One browser session at the console."""
+
+    def __init__(self, browser: Browser, system: LiveSystem, **context: Any) -> None:
+        settings = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"}
+        self.system = system
+        self.context = browser.new_context(
+            base_url=system.base_url, timezone_id=ZONE, accept_downloads=True, **settings | context
+        )
+        self.context.set_default_timeout(20_000)
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        self.page.on("request", self._note_request)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        # Chromium logs every answer of 400 and more; those are what some tests ask for.
+        if message.type in {"error", "warning"} and "the server responded with" not in message.text:
+            self.complaints.append(f"console: {message.text}")
+
+    def _note_request(self, request: Request) -> None:
+        host = urlsplit(request.url).netloc
+        if host and host != urlsplit(self.system.base_url).netloc:
+            self.complaints.append(f"request to another host: {request.url}")
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.complaints == []
+
+    # --- what a person does -----------------------------------------------------------------------
+
+    def go(self, path: str) -> int:
+        """Open a page; its status."""
+        response = self.page.goto(f"/console/{path}")
+        assert response is not None
+        return response.status
+
+    def log_in(self, username: str, password: str) -> None:
+        self.go("login")
+        self.page.locator("#id_username").fill(username)
+        self.page.locator("#id_password").fill(password)
+        self.page.locator("form.card button").click()
+        self.page.wait_for_url("**/console/")
+
+    def use(self, *, theme: str = "light", language: str = "en") -> None:
+        """What the switches would remember, without pressing them."""
+        chosen = {"artstore_theme": theme, "django_language": language}
+        self.context.add_cookies(
+            [
+                {"name": name, "value": value, "url": self.system.base_url}
+                for name, value in chosen.items()
+            ]
+        )
+
+    def accessibility_problems(self) -> list[str]:
+        """What axe-core finds on the page as it stands."""
+        # Through the debugging protocol, which the page's own policy does not govern.
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("async () => (await axe.run(document)).violations")
+        return [
+            f"{violation['id']}: {node['target']} {node['failureSummary']}"
+            for violation in found
+            for node in violation["nodes"]
+        ]
+
+
+def make_user(system: LiveSystem, role: str) -> tuple[str, str]:
+    """A new person's name and password."""
+    name, password = f"{role}-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    answer = requests.post(
+        f"{system.api}/admin-users",
+        json={"username": name, "password": password, "role": role},
+        headers={"Authorization": f"Bearer {system.admin_token()}"},
+        timeout=30,
+    )
+    assert answer.status_code == 201, answer.text
+    return name, password
