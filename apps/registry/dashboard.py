@@ -31,6 +31,9 @@ PROBE_OVERDUE = dt.timedelta(minutes=3)
 WORKER_SILENT = dt.timedelta(minutes=2)
 UPLOAD_HOURS = 24
 
+# Whether it is urgent, and why.
+Reason = tuple[bool, str | Promise]
+
 
 @dataclass(frozen=True, slots=True)
 class ElementLine:
@@ -83,8 +86,7 @@ class Concern:
 
     element: StorageElement | None
     urgent: bool
-    why: str | Promise
-    sync_run: SyncRun | None = None
+    reasons: tuple[str | Promise, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,45 +171,39 @@ def uploads_by_hour(now: dt.datetime) -> list[Hour]:
 
 def _background_concerns(now: dt.datetime) -> Iterator[Concern]:
     if not WorkerHeartbeat.objects.filter(seen_at__gt=now - WORKER_SILENT).exists():
-        yield Concern(
-            None,
-            True,
-            _("No background worker is alive: nothing is probed, synced or settled. Start one."),
-        )
+        why = _("No background worker is alive: nothing is probed, synced or settled. Start one.")
+        yield Concern(None, True, (why,))
 
 
 def _element_concerns(lines: Iterable[ElementLine], now: dt.datetime) -> Iterator[Concern]:
     for line in lines:
-        yield from _health_concerns(line.element, now)
-        yield from _sync_concerns(line)
+        found = [*_health_reasons(line.element, now), *_sync_reasons(line.last_run)]
+        if found:
+            urgent = any(urgent for urgent, _why in found)
+            yield Concern(line.element, urgent, tuple(why for _urgent, why in found))
 
 
-def _health_concerns(element: StorageElement, now: dt.datetime) -> Iterator[Concern]:
-    reason = element.status_reason
+def _health_reasons(element: StorageElement, now: dt.datetime) -> Iterator[Reason]:
+    said = element.status_reason
     if element.status == ElementStatus.OFFLINE:
-        yield Concern(element, True, reason or _("It does not answer."))
+        yield True, said or _("It does not answer.")
     elif element.status == ElementStatus.DEGRADED:
-        yield Concern(element, False, reason or _("It answers, but not in full health."))
+        yield False, said or _("It answers, but not in full health.")
     elif element.status == ElementStatus.MAINTENANCE:
-        yield Concern(element, False, reason or _("An operator put it into maintenance."))
+        yield False, said or _("An operator put it into maintenance.")
     elif element.last_probe_at is None or element.last_probe_at < now - PROBE_OVERDUE:
-        yield Concern(element, False, _("It was not probed lately; the figures may be old."))
+        yield False, _("It was not probed lately; the figures may be old.")
     if element.offered_instance_id:
-        yield Concern(
-            element, True, _("Another instance answers at its address and waits for your word.")
-        )
+        yield True, _("Another instance answers at its address and waits for your word.")
     used, capacity = element.used_bytes, element.capacity_bytes
     if capacity and used * 100 >= capacity * NEARLY_FULL_PERCENT:
-        yield Concern(element, used >= capacity, _("It is nearly full."))
+        yield used >= capacity, _("It is nearly full.")
 
 
-def _sync_concerns(line: ElementLine) -> Iterator[Concern]:
-    run = line.last_run
+def _sync_reasons(run: SyncRun | None) -> Iterator[Reason]:
     if run is None:
-        yield Concern(line.element, False, _("Its files were never synced."))
+        yield False, _("Its files were never synced.")
     elif run.status == SyncStatus.NEEDS_CONFIRMATION:
-        yield Concern(
-            line.element, True, _("A sync would delete many records and waits for your word."), run
-        )
+        yield True, _("A sync would delete many records and waits for your word.")
     elif run.status in {SyncStatus.FAILED, SyncStatus.ABANDONED}:
-        yield Concern(line.element, False, run.error or _("Its last sync failed."), run)
+        yield False, run.error or _("Its last sync failed.")
