@@ -266,6 +266,16 @@ ARTSTORE_QUERY_CACHE_FILES = env.int("ARTSTORE_QUERY_CACHE_FILES", default=10_00
 # --- Background work --------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("ARTSTORE_BROKER_URL", default="pgmq://")
+# A message is gone when its work is done, not when it began; results are rows, not messages.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# `inspect` and `control` do not work over pgmq; liveness is a heartbeat row.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "artstore.beat.SingleScheduler"
 if CELERY_BROKER_URL.startswith(("filesystem", "sqla", "sqlalchemy", "memory")):
     raise ImproperlyConfigured(
         "ARTSTORE_BROKER_URL names a broker that loses messages; use pgmq:// or amqp://."

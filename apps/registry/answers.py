@@ -52,6 +52,15 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON answer and who gave it."""
+
+    body: dict[str, Any]
+    identity: Identity
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """Who has to answer. An empty instance_id is not compared (a first look at a new element)."""
 
@@ -79,7 +88,7 @@ def identify(response: requests.Response, expected: Expected) -> Identity:
         expected.instance_id or found.instance_id,
     )
     if wanted != (found.storage_id, found.instance_id):
-        raise errors.NodeIdentityChanged(
+        changed = errors.NodeIdentityChanged(
             _(
                 "Storage element %(expected)s was called and %(found)s (instance %(instance)s) "
                 "answered. Nothing was changed. Correct the URL, or confirm the new instance."
@@ -90,6 +99,9 @@ def identify(response: requests.Response, expected: Expected) -> Identity:
                 "instance": found.instance_id,
             }
         )
+        if found.storage_id == wanted[0]:
+            changed.offered_instance_id = found.instance_id
+        raise changed
     return found
 
 

@@ -187,12 +187,15 @@ def _tags(item: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
     value = item.get("metadata")
-    if not value:
-        if value is None or value == {}:
-            return {}
-        raise AttributesInvalid("metadata: not an object")
+    return {} if value is None else checked_metadata(value)
+
+
+def checked_metadata(value: Any) -> Mapping[str, Any]:
+    """`value` if it is a JSON object the database can hold; `AttributesInvalid` if not."""
     if not isinstance(value, dict):
         raise AttributesInvalid("metadata: not an object")
+    if not value:
+        return value
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         size_bytes = len(text.encode())

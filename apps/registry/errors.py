@@ -68,6 +68,14 @@ class SyncStopped(ArtStoreError):
     status: ClassVar[int] = 409
 
 
+class SyncNeedsConfirmation(SyncStopped):
+    """More files are missing on the element than a machine may write off."""
+
+    def __init__(self, message: str, *, missing: int) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
 class NodeFailure(ArtStoreError):
     """The element did not do what was asked of it."""
 
@@ -92,13 +100,19 @@ class NodeAnswerInvalid(NodeUnreachable):
 
 
 class NodeIdentityChanged(NodeFailure):
-    """The answer names another storage_id or instance_id than the one registered."""
+    """The answer names another storage_id or instance_id than the one registered.
+
+    `offered_instance_id` is what the right element answered as, if it is the right one.
+    """
+
+    offered_instance_id: str = ""
 
 
 class NodeRefused(NodeFailure):
     """The node's own refusal. `node_code` and `node_status` are what it said.
 
     `before_body` is true when no byte of an upload's body had been sent: the refusal is definite.
+    `epoch` is the one of the index that was asked.
     """
 
     code: ClassVar[str] = "SE_REFUSED"
@@ -108,6 +122,7 @@ class NodeRefused(NodeFailure):
         self.node_code = node_code
         self.node_status = node_status
         self.before_body = True
+        self.epoch = ""
 
 
 class NodeFileNotFound(NodeRefused):
@@ -199,6 +214,10 @@ class NodeOutcomeUnknown(NodeRefused):
     """The node cannot say whether the change is stored."""
 
     code: ClassVar[str] = "SE_UNAVAILABLE"
+
+
+class ElementNotWilling(Conflict):
+    """The element is in maintenance, or otherwise not to be used for this now."""
 
 
 def element_not_found(element_id: object) -> ElementNotFound:

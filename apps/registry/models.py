@@ -5,6 +5,7 @@ processes can never both make it. Leases and activation are timed by the databas
 all processes share. What involves a node or two nouns lives in the verb modules.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -434,7 +435,9 @@ class SyncRun(models.Model):
     @classmethod
     def abandon_lost(cls) -> int:
         """Close the runs whose worker let the lease run out; answers how many."""
-        lost = cls.objects.filter(status=SyncStatus.RUNNING, lease_expires_at__lte=Now())
+        lost = cls.objects.filter(
+            status=SyncStatus.RUNNING, lease_id__isnull=False, lease_expires_at__lte=Now()
+        )
         return lost.update(
             status=SyncStatus.ABANDONED,
             error="The worker that ran it stopped renewing its lease.",
@@ -478,3 +481,9 @@ class WorkerHeartbeat(models.Model):
         WorkerHeartbeat.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["name"], update_fields=["seen_at"]
         )
+
+    @classmethod
+    def forget_silent(cls, silence: dt.timedelta) -> int:
+        """Workers that ended long ago are of no interest."""
+        gone, _ = cls.objects.filter(seen_at__lt=Now() - silence).delete()
+        return gone

@@ -20,7 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from apps.registry import answers, errors, wire
-from apps.registry.answers import Expected, Identity
+from apps.registry.answers import Answer, Expected, Identity
 from apps.registry.attributes import AttributesInvalid, FileAttributes
 from apps.registry.deadlines import Call, watchdog
 from artstore.logs import request_id_var
@@ -63,15 +63,6 @@ class Upload:
     sha256_hex: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A JSON answer and who gave it."""
-
-    body: dict[str, Any]
-    identity: Identity
-    status: int
-
-
 class Content:
     """An answer that streams a file's bytes. Close it, or use it in a `with` statement."""
 
@@ -106,9 +97,9 @@ class NodeClient:
         self._token = token
         self._expected = Expected(address.storage_id, address.instance_id)
 
-    def get_info(self) -> Answer:
+    def get_info(self, answer_seconds: float | None = None) -> Answer:
         """What the node says of itself: a few words without a token, all with `storage:read`."""
-        answer = self._ask("GET", "/info")
+        answer = self._ask("GET", "/info", answer_seconds=answer_seconds)
         if answer.body.get("contract") != answers.CONTRACT:
             raise answers.invalid(f"speaks contract {str(answer.body.get('contract'))[:20]}")
         return answer
@@ -215,13 +206,15 @@ class NodeClient:
         json_body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         limit_bytes: int = answers.SMALL_ANSWER_BYTES,
+        answer_seconds: float | None = None,
     ) -> Answer:
         request = self._request(method, path, headers or {}, query or {})
         if json_body is not None:
             request.headers["Content-Type"] = "application/json"
             request.body = json.dumps(json_body, ensure_ascii=False).encode()
             request.headers["Content-Length"] = str(len(request.body))
-        with self._sent(request, settings.ARTSTORE_NODE_ANSWER_SECONDS) as (response, identity):
+        patience = answer_seconds or settings.ARTSTORE_NODE_ANSWER_SECONDS
+        with self._sent(request, patience) as (response, identity):
             body = answers.read_json(response, limit_bytes)
             return Answer(body, identity, response.status_code)
 
@@ -289,6 +282,7 @@ class NodeClient:
         problem = answers.refusal(response)
         if isinstance(problem, errors.NodeRefused):
             problem.before_body = call is None or not call.body_started
+            problem.epoch = response.headers.get("X-ArtStore-Epoch", "")
         return problem
 
 

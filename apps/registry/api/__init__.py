@@ -1,0 +1,1 @@
+"""The registry's REST doors: storage elements, sync runs, files."""

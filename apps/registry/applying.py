@@ -1,0 +1,340 @@
+"""Applies pages of an element's feed to the records, set by set: COPY into a temporary table, one
+diff, one upsert of the difference. Decides per row what may be written, in SQL, so that the check
+and the write are one statement even when an upload writes the same row at the same moment.
+
+When pages are read and what a run means is `sync`.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DataError, connection, transaction
+
+from apps.registry.attributes import FileAttributes
+from apps.registry.feed import Page, Rejected
+
+DUPLICATE = "duplicate_of_other_element"
+
+_COLUMNS = (
+    "file_id",
+    "original_filename",
+    "content_type",
+    "size",
+    "checksum",
+    "uploaded_by",
+    "uploaded_at",
+    "updated_at",
+    "description",
+    "tags",
+    "metadata",
+    "status",
+    "retention_policy",
+    "ttl_days",
+    "expires_at",
+    "stored_revision",
+)
+_FILE, _TOMBSTONE, _REJECTED = "f", "t", "x"
+
+_CREATE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS sync_page (
+    kind text NOT NULL, file_id uuid NOT NULL, original_filename text, content_type text,
+    size bigint, checksum text, uploaded_by text, uploaded_at timestamptz,
+    updated_at timestamptz, description text, tags character varying[], metadata jsonb, status text,
+    retention_policy text, ttl_days integer, expires_at timestamptz, stored_revision bigint
+) ON COMMIT DELETE ROWS
+"""
+# A page is a thousand keys; without statistics the planner could take it for half the table.
+_PLAN = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+_COPY = f"COPY sync_page (kind, {', '.join(_COLUMNS)}) FROM STDIN"
+
+_VALUES = _COLUMNS[1:]
+
+
+def _row(alias: str) -> str:
+    return "(" + ", ".join(f"{alias}.{name}" for name in _VALUES) + ")"
+
+
+def _differs(new: str) -> str:
+    return (
+        "(r.storage_element_id IS DISTINCT FROM %(element)s"
+        f" OR {_row('r')} IS DISTINCT FROM {_row(new)})"
+    )
+
+
+# A row marked gone comes back when the element knows something newer, or when it was only gone
+# because the element could not be asked.
+def _may_come_back(new: str) -> str:
+    return (
+        f"(r.status <> 'deleted' OR {new}.status = 'deleted' OR %(new_epoch)s"
+        f" OR {new}.stored_revision > r.stored_revision"
+        " OR r.deletion_reason IN ('missing_on_element', 'element_removed'))"
+    )
+
+
+# An element speaks for its own rows, by revision within one epoch; of a new epoch everything
+# counts, except over rows that were written since the run began (those are asked for singly).
+def _own(new: str) -> str:
+    return (
+        "(r.storage_element_id = %(element)s AND (r.status = 'uploading'"
+        " OR (%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s))"
+        f" OR (NOT %(new_epoch)s AND {new}.stored_revision >= r.stored_revision"
+        f" AND {_may_come_back(new)})))"
+    )
+
+
+# Rows of nobody (their element was removed) and rows that went missing elsewhere may be taken
+# over by whoever has the same bytes.
+def _takeover(new: str) -> str:
+    return (
+        f"(r.status = 'deleted' AND r.checksum = {new}.checksum"
+        f" AND ((r.storage_element_id IS NULL AND {_may_come_back(new)})"
+        " OR (r.storage_element_id <> %(element)s AND r.deletion_reason = 'missing_on_element')))"
+    )
+
+
+def _applies(new: str) -> str:
+    return f"(({_own(new)} OR {_takeover(new)}) AND {_differs(new)})"
+
+
+_REASON = "CASE {0}.status WHEN 'deleted' THEN 'user' WHEN 'expired' THEN 'expired' ELSE '' END"
+
+_UPSERT = f"""
+INSERT INTO registry_filerecord AS r
+    ({", ".join(_COLUMNS)}, storage_element_id, deletion_reason, activated_at, body_sent)
+SELECT {", ".join(f"p.{name}" for name in _COLUMNS)}, %(element)s, {_REASON.format("p")},
+       clock_timestamp(), false
+FROM sync_page p LEFT JOIN registry_filerecord r ON r.file_id = p.file_id
+WHERE p.kind = 'f' AND (r.file_id IS NULL OR {_applies("p")})
+ORDER BY p.file_id
+ON CONFLICT (file_id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _VALUES)},
+    storage_element_id = excluded.storage_element_id,
+    deletion_reason = excluded.deletion_reason,
+    activated_at = CASE WHEN r.status = 'active' THEN r.activated_at
+                        ELSE excluded.activated_at END,
+    lease_id = NULL, lease_expires_at = NULL
+WHERE {_applies("excluded")}
+RETURNING r.xmax = 0
+"""  # noqa: S608 - put together from constants of this module
+
+_BURY = """
+UPDATE registry_filerecord r SET
+    status = CASE p.status WHEN 'expired' THEN 'expired' ELSE 'deleted' END,
+    deletion_reason = CASE p.status WHEN 'expired' THEN 'expired' WHEN 'deleted' THEN 'user'
+                                    ELSE 'missing_on_element' END,
+    updated_at = p.updated_at
+FROM sync_page p
+WHERE p.kind = 't' AND r.file_id = p.file_id
+  AND r.storage_element_id = %(element)s AND r.status = 'active'
+"""
+
+_ELSEWHERE = """
+SELECT p.file_id FROM sync_page p JOIN registry_filerecord r ON r.file_id = p.file_id
+WHERE p.kind = 'f' AND r.storage_element_id IS DISTINCT FROM %(element)s
+"""
+
+_HELD_BACK = f"""
+SELECT p.file_id FROM sync_page p JOIN registry_filerecord r ON r.file_id = p.file_id
+WHERE %(new_epoch)s AND p.kind = 'f' AND r.storage_element_id = %(element)s
+  AND r.status <> 'uploading' AND r.written_at >= %(started_at)s AND {_differs("p")}
+"""  # noqa: S608 - put together from constants of this module
+
+_SEEN = """
+INSERT INTO registry_seenfile AS s (run_id, file_id, tombstone)
+SELECT %(run)s, file_id, bool_or(kind = 't') FROM sync_page GROUP BY file_id
+ON CONFLICT (run_id, file_id) DO UPDATE SET tombstone = excluded.tombstone
+WHERE s.tombstone <> excluded.tombstone
+"""
+
+_MISSING = """
+FROM registry_filerecord r
+WHERE r.storage_element_id = %(element)s AND r.status = 'active'
+  AND r.activated_at < %(started_at)s
+  AND NOT EXISTS (SELECT FROM registry_seenfile s
+                  WHERE s.run_id = %(run)s AND s.file_id = r.file_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows may be touched, and by which run's rules."""
+
+    run: uuid.UUID
+    element: uuid.UUID
+    started_at: Any
+    new_epoch: bool
+    remember_seen: bool
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "element": self.element,
+            "started_at": self.started_at,
+            "new_epoch": self.new_epoch,
+        }
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one page did."""
+
+    added: int = 0
+    updated: int = 0
+    marked_deleted: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    held_back: list[uuid.UUID] = field(default_factory=list)
+
+
+def apply_page(page: Page, scope: Scope) -> Applied:
+    """Apply one page inside the caller's transaction."""
+    applied = Applied(rejected=list(page.rejected))
+    _apply_files(list(page.files.values()), page, scope, applied)
+    return applied
+
+
+def _apply_files(
+    files: Sequence[FileAttributes], page: Page | None, scope: Scope, applied: Applied
+) -> None:
+    """Apply `files`, and with them the rest of `page`.
+
+    An item that passed every check and is still refused by the database is found by halving, so
+    that it is rejected alone and stops nothing.
+    """
+    try:
+        with transaction.atomic():
+            _load(files, page)
+            _execute(scope, applied)
+    except DataError as failure:
+        if len(files) > 1:
+            middle = len(files) // 2
+            _apply_files(files[:middle], page, scope, applied)
+            _apply_files(files[middle:], None, scope, applied)
+        elif files:
+            reason = f"refused by the database: {type(failure.__cause__).__name__}"
+            rejected = Rejected(files[0].file_id, reason)
+            applied.rejected.append(rejected)
+            rest = Page("", 0, has_more=False, totals=None, rejected=[rejected])
+            if page is not None:
+                rest.tombstones, rest.rejected = page.tombstones, [*page.rejected, rejected]
+            _apply_files([], rest, scope, applied)
+        else:
+            raise
+
+
+def _load(files: Iterable[FileAttributes], page: Page | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE)
+        cursor.execute("DELETE FROM sync_page")
+        # COPY goes past Django's cursor, and so past its translation of database errors.
+        with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
+            for row in _copied(files, page):
+                copy.write_row(row)
+
+
+def _copied(files: Iterable[FileAttributes], page: Page | None) -> Iterator[tuple[Any, ...]]:
+    for one in files:
+        yield (
+            _FILE,
+            str(one.file_id),
+            one.original_filename,
+            one.content_type,
+            one.size,
+            one.checksum,
+            one.uploaded_by,
+            one.uploaded_at,
+            one.updated_at,
+            one.description,
+            list(one.tags),
+            json.dumps(one.metadata, ensure_ascii=False) if one.metadata else "{}",
+            one.status,
+            one.retention_policy,
+            one.ttl_days,
+            one.expires_at,
+            one.revision,
+        )
+    if page is None:
+        return
+    for tombstone in page.tombstones.values():
+        yield _bare(_TOMBSTONE, tombstone.file_id, tombstone.at, tombstone.status)
+    for rejected in page.rejected:
+        if rejected.file_id is not None:
+            yield _bare(_REJECTED, rejected.file_id, None, None)
+
+
+def _bare(kind: str, file_id: uuid.UUID, updated_at: Any, status: str | None) -> tuple[Any, ...]:
+    values = dict.fromkeys(_VALUES)
+    values |= {"updated_at": updated_at, "status": status}
+    return (kind, str(file_id), *values.values())
+
+
+def _execute(scope: Scope, applied: Applied) -> None:
+    parameters = scope.parameters
+    with connection.cursor() as cursor:
+        cursor.execute(_PLAN)
+        held_back: list[uuid.UUID] = []
+        if scope.new_epoch:
+            cursor.execute(_HELD_BACK, parameters)
+            held_back = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_UPSERT, parameters)
+        inserted = [bool(row[0]) for row in cursor.fetchall()]
+        cursor.execute(_BURY, parameters)
+        buried = cursor.rowcount
+        cursor.execute(_ELSEWHERE, parameters)
+        elsewhere = [Rejected(row[0], DUPLICATE) for row in cursor.fetchall()]
+        if scope.remember_seen:
+            cursor.execute(_SEEN, parameters)
+    applied.added += sum(inserted)
+    applied.updated += len(inserted) - sum(inserted)
+    applied.marked_deleted += buried
+    applied.rejected += elsewhere
+    applied.held_back += held_back
+
+
+def count_seen(run_id: uuid.UUID) -> int:
+    """Distinct files a full listing has met; tombstones are not files."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM registry_seenfile WHERE run_id = %s AND NOT tombstone", [run_id]
+        )
+        return int(cursor.fetchone()[0])
+
+
+def count_missing(scope: Scope) -> int:
+    """Active records of the element, older than the run, that the listing did not meet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) " + _MISSING, scope.parameters)
+        return int(cursor.fetchone()[0])
+
+
+def mark_missing(scope: Scope) -> int:
+    """Those records become deleted; answers how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE registry_filerecord SET status = 'deleted', updated_at = clock_timestamp(),"  # noqa: S608 - put together from constants of this module
+            " deletion_reason = 'missing_on_element'"
+            f" WHERE status = 'active' AND file_id IN (SELECT r.file_id {_MISSING})",
+            scope.parameters,
+        )
+        return int(cursor.rowcount)
+
+
+def forget_seen(run_id: uuid.UUID) -> None:
+    """The run is over; what it saw is of no use any more."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM registry_seenfile WHERE run_id = %s", [run_id])
+
+
+def active_sums(element_id: uuid.UUID) -> tuple[int, int, int]:
+    """Active records of an element: how many, their bytes, the sum of their revisions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_revision), 0)"
+            " FROM registry_filerecord WHERE storage_element_id = %s AND status = 'active'",
+            [element_id],
+        )
+        files, size_bytes, revisions = cursor.fetchone()
+        return int(files), int(size_bytes), int(revisions)

@@ -1,0 +1,125 @@
+"""Reads an element's change feed page by page, checks each item by itself, and stays one page ahead
+of whoever applies them. Writes nothing.
+"""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.registry import answers
+from apps.registry.answers import Answer
+from apps.registry.attributes import (
+    AttributesInvalid,
+    FileAttributes,
+    Tombstone,
+    file_id_of,
+    parse_file,
+    parse_tombstone,
+)
+from apps.registry.node_client import NodeClient
+from artstore import database
+
+PAGE_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item that cannot become a record. Without an id it cannot even be counted as seen."""
+
+    file_id: uuid.UUID | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the element counts: everything it lists, and its active files in three ways."""
+
+    listed_files: int
+    active: tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of the feed. `totals` come with the last one."""
+
+    epoch: str
+    next_since: int
+    has_more: bool
+    totals: Totals | None
+    files: dict[uuid.UUID, FileAttributes] = field(default_factory=dict)
+    tombstones: dict[uuid.UUID, Tombstone] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    items: int = 0
+
+
+def pages(client: NodeClient, since: int, epoch: str) -> Iterator[Page]:
+    """Every page from `since` to the end of the feed; the next one is fetched meanwhile."""
+    with ThreadPoolExecutor(1, "feed") as ahead:
+        coming: Future[Page] | None = ahead.submit(_fetch, client, since, epoch)
+        while coming is not None:
+            page = coming.result()
+            coming = (
+                ahead.submit(_fetch, client, page.next_since, page.epoch) if page.has_more else None
+            )
+            yield page
+
+
+def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
+    try:
+        return read_page(client.list_changes(since, epoch, PAGE_ITEMS), since)
+    finally:
+        # Making the token may have opened a connection for this thread.
+        database.release()
+
+
+def read_page(answer: Answer, since: int) -> Page:
+    """The page as values; raises when the page as a whole makes no sense."""
+    body = answer.body
+    items, next_since, has_more = body.get("items"), body.get("next_since"), body.get("has_more")
+    if not isinstance(items, list) or type(next_since) is not int or type(has_more) is not bool:
+        raise answers.invalid("is no page of changes")
+    if has_more and next_since <= since:
+        raise answers.invalid("is a page of changes that leads nowhere")
+    if body.get("epoch") != answer.identity.epoch or not answer.identity.epoch:
+        raise answers.invalid("names two epochs")
+    totals = None if has_more else _totals(body.get("totals"))
+    page = Page(answer.identity.epoch, next_since, has_more, totals, items=len(items))
+    for item in items:
+        _sort_in(page, item)
+    return page
+
+
+def _sort_in(page: Page, item: Any) -> None:
+    """Put one item where it belongs. A later one about the same file replaces an earlier one."""
+    content = item if isinstance(item, dict) else {}
+    try:
+        if "tombstone" in content:
+            tombstone = parse_tombstone(content["tombstone"])
+            page.files.pop(tombstone.file_id, None)
+            page.tombstones[tombstone.file_id] = tombstone
+        else:
+            attributes = parse_file(content.get("file"))
+            page.files[attributes.file_id] = attributes
+    except AttributesInvalid as failure:
+        found = _id_of(content.get("file", content.get("tombstone")))
+        page.rejected.append(Rejected(found, str(failure)))
+
+
+def _id_of(item: Any) -> uuid.UUID | None:
+    try:
+        return file_id_of(item) if isinstance(item, dict) else None
+    except AttributesInvalid:
+        return None
+
+
+def _totals(body: Any) -> Totals:
+    try:
+        listed = sum(int(counts["files"]) for counts in body.values())
+        active = body["active"]
+        return Totals(
+            listed, (int(active["files"]), int(active["bytes"]), int(active["revisions"]))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as failure:
+        raise answers.invalid("is a last page of changes without totals") from failure

@@ -1,0 +1,28 @@
+"""`manage.py set_element_mode`: ask a storage element for another mode."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.utils import timezone
+
+from apps.registry import elements
+from apps.registry.models import Mode
+from artstore.commands import OperatorCommand
+
+
+class Command(OperatorCommand):
+    help = "Change the mode of a storage element."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("element", help="storage_id or id")
+        parser.add_argument("mode", choices=Mode.values)
+        parser.add_argument("--confirm", action="store_true", help="needed from ro back to rw")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        element = elements.find(options["element"])
+        move = (options["mode"], options["confirm"])
+        change = elements.change_mode(element.pk, move, None, timezone.now())
+        self.stdout.write(
+            f"{element.storage_id}: {change.previous_mode} -> {change.current_mode}"
+            f" at {change.transitioned_at}"
+        )
