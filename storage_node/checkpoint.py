@@ -14,9 +14,8 @@ from storage_node.element import Element
 from storage_node.health import NO_ROOM
 from storage_node.index_schema import INDEX_FILE, INDEX_WAL_FILE, connect
 
-CHECKPOINT_LOG_BYTES = 64 * 2**20
-# Beyond this appends wait for the checkpoint: the log is bounded whatever the disk does.
-LOG_BOUND_BYTES = 4 * CHECKPOINT_LOG_BYTES
+# At so many times the size that asks for a checkpoint, appends wait for it: the log is bounded whatever the disk does.
+LOG_BOUND_FACTOR = 4
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +29,8 @@ class Checkpointer:
         self._changed = threading.Condition()
         self._is_wanted = False
         self._is_stopping = False
+        self._wanted_at_bytes = element.options.checkpoint_log_bytes
+        self._bound_bytes = LOG_BOUND_FACTOR * self._wanted_at_bytes
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
         committer.before_append = self._hold_back
         committer.after_batch = self._consider
@@ -46,7 +47,7 @@ class Checkpointer:
         self._thread.join()
 
     def _consider(self) -> None:
-        if self._element.log.size_bytes > CHECKPOINT_LOG_BYTES and not self._is_wanted:
+        if self._element.log.size_bytes > self._wanted_at_bytes and not self._is_wanted:
             self._want()
 
     def _want(self) -> None:
@@ -56,12 +57,12 @@ class Checkpointer:
 
     def _hold_back(self) -> None:
         """Called by the committer before each append: returns at once unless the log is at its bound."""
-        if self._element.log.size_bytes <= LOG_BOUND_BYTES:
+        if self._element.log.size_bytes <= self._bound_bytes:
             return
         self._want()
         with self._changed:
             while (
-                self._element.log.size_bytes > LOG_BOUND_BYTES
+                self._element.log.size_bytes > self._bound_bytes
                 and self._element.health.failure is None
             ):
                 self._changed.wait(1.0)

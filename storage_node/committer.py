@@ -22,7 +22,6 @@ from storage_node.records import Record
 from storage_node.wal import AppendUndone, LogBroken
 
 BATCH_LIMIT_CHANGES = 256
-BATCH_LIMIT_BYTES = 4 * 2**20
 RETRY_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ class Committer:
             change = self._waiting[0]
             weight_bytes += change.weight_bytes
             blocked = change.file_id in files or (
-                batch and (change.is_alone or weight_bytes > BATCH_LIMIT_BYTES)
+                batch and (change.is_alone or weight_bytes > self._element.log.batch_limit_bytes)
             )
             if blocked:
                 break
@@ -139,6 +138,7 @@ class Committer:
 
     def _bring_through(self, batch: list[Change[Any]]) -> None:
         self.in_hand = frozenset(change.file_id for change in batch if change.file_id is not None)
+        self._element.index.expect([*self.in_hand])
         ready = [change for change in batch if self._make_ready(change)]
         if ready and self._sync_parts(ready):
             first_lsn = self._append(ready)

@@ -20,6 +20,7 @@ from storage_node.index_schema import INDEX_FILE, INDEX_SHM_FILE, INDEX_WAL_FILE
 from storage_node.medium import Medium, refuse_network_filesystem
 from storage_node.modes import ModeState
 from storage_node.wal import Log, remove_all
+from storage_node.wal_format import SEGMENT_BYTES
 from storage_node.wal_scan import SUFFIX, WAL, LogMissing
 
 FORMAT = 1
@@ -48,6 +49,9 @@ class StoreOptions:
     scrub_period_seconds: float = 30 * DAY_SECONDS
     scrub_rate_bytes_per_second: int = 50 * 2**20
     checkpoint_interval_seconds: float = 60.0
+    checkpoint_log_bytes: int = 64 * 2**20
+    segment_bytes: int = SEGMENT_BYTES
+    headroom_bytes: int = 16 * 2**20
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     open_medium: Callable[[Path], Medium] = field(default=Medium)
@@ -170,7 +174,7 @@ def accept_restored(options: StoreOptions, now: datetime) -> UUID:
         for name in _INDEX_FILES:
             medium.unlink(name)
         identity = _new_identity(old.storage_id, now)
-        Log.begin(medium, identity.log_id).close()
+        Log.begin(medium, identity.log_id, options.segment_bytes).close()
         _write_identity(medium, identity)
         return identity.instance_id
     except OSError as error:
@@ -218,7 +222,7 @@ def _initialise(options: StoreOptions, medium: Medium, now: datetime) -> None:
     for name in _INDEX_FILES:
         medium.unlink(name)
     identity = _new_identity(options.storage_id, now)
-    Log.begin(medium, identity.log_id).close()
+    Log.begin(medium, identity.log_id, options.segment_bytes).close()
     Disk(medium).write_whole(MODE_FILE, ModeState.initial(options.initial_mode, now).to_json())
     medium.sync_directory(".")
     # Last: a directory that has node.json has everything.

@@ -38,6 +38,7 @@ class Disk:
         self.medium = medium
         # One bit per ab/cd: asking the kernel for each upload whether its directory is there costs more than the rename.
         self._made = bytearray(65536)
+        self._made_outer = bytearray(256)
 
     # Parts: what is not a file yet
 
@@ -75,7 +76,9 @@ class Disk:
         digits = file_id.hex[:4]
         slot = int(digits, 16)
         if not self._made[slot]:
-            self.medium.make_directory(f"{FILES}/{digits[:2]}")
+            if not self._made_outer[slot >> 8]:
+                self.medium.make_directory(f"{FILES}/{digits[:2]}")
+                self._made_outer[slot >> 8] = 1
             self.medium.make_directory(f"{FILES}/{digits[:2]}/{digits[2:]}")
             self._made[slot] = 1
 

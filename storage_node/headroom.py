@@ -6,7 +6,6 @@ import logging
 from storage_node.medium import Medium
 
 PATH = "wal/headroom"
-HEADROOM_BYTES = 16 * 2**20
 _ZEROS = bytes(2**20)
 log = logging.getLogger(__name__)
 
@@ -14,21 +13,22 @@ log = logging.getLogger(__name__)
 class Headroom:
     """The file `wal/headroom`."""
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, size_bytes: int) -> None:
         self._medium = medium
+        self._size_bytes = size_bytes
 
     def keep(self, min_free_bytes: int) -> bool:
         """Makes the file if it is not whole and the disk has room for it and `min_free_bytes` besides; says whether it is whole."""
         medium = self._medium
-        if medium.size(PATH) == HEADROOM_BYTES:
+        if medium.size(PATH) == self._size_bytes:
             return True
-        if medium.free_bytes() < 2 * HEADROOM_BYTES + min_free_bytes:
+        if medium.free_bytes() < 2 * self._size_bytes + min_free_bytes:
             return False
         medium.unlink(PATH)
         fd = medium.open_new(PATH)
         try:
-            for _ in range(HEADROOM_BYTES // len(_ZEROS)):
-                medium.write(fd, _ZEROS)
+            for start in range(0, self._size_bytes, len(_ZEROS)):
+                medium.write(fd, _ZEROS[: self._size_bytes - start])
             medium.sync(fd)
         except OSError:
             medium.unlink(PATH)

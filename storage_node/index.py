@@ -63,18 +63,33 @@ class Index:
         ).fetchone()
         self.at = Position(*row)
         self.totals: Totals = _read_totals(self._connection)
+        self._absent: frozenset[bytes] = frozenset()
 
     def close(self) -> None:
         """Closes the connection; SQLite folds its own log into the file."""
         self._connection.close()
 
+    def expect(self, file_ids: list[UUID]) -> None:
+        """Looks up at once which ids of a coming batch are unknown: most are, and each question by itself costs a turn."""
+        wanted = [file_id.bytes for file_id in file_ids]
+        found = (
+            {row[0] for row in self._connection.execute(_known_of(len(wanted)), wanted * 2)}
+            if wanted
+            else set()
+        )
+        self._absent = frozenset(wanted) - found
+
     def find(self, file_id: UUID) -> Row | None:
         """The row of a file as of the last applied record. For the committer's thread."""
+        if file_id.bytes in self._absent:
+            return None
         found = self._connection.execute(ROW_BY_ID, (file_id.bytes,)).fetchone()
         return Row.of(found) if found else None
 
     def tombstone_status(self, file_id: UUID) -> str | None:
         """How an id ended, None when it has no tombstone. For the committer's thread."""
+        if file_id.bytes in self._absent:
+            return None
         found = self._connection.execute(
             "SELECT status FROM tombstones WHERE file_id = ?", (file_id.bytes,)
         ).fetchone()
@@ -96,7 +111,14 @@ class Index:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
-        self.at, self.totals = session.at, session.totals
+        self.at, self.totals, self._absent = session.at, session.totals, frozenset()
+
+
+@cache
+def _known_of(count: int) -> str:
+    places = ",".join("?" * count).join("()")
+    parts = ("SELECT file_id FROM files WHERE file_id IN", places)
+    return " ".join((*parts, "UNION ALL SELECT file_id FROM tombstones WHERE file_id IN", places))
 
 
 class _Session:

@@ -315,8 +315,8 @@ class Store:
 def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]]:
     options, disk, medium = directory.options, directory.disk, directory.disk.medium
     found = scan(medium, directory.identity.log_id)
-    live = Log.resume(medium, directory.identity.log_id, found)
-    headroom = Headroom(medium)
+    live = Log.resume(medium, directory.identity.log_id, found, options.segment_bytes)
+    headroom = Headroom(medium, options.headroom_bytes)
     redone = redo(disk, found)
     index = _index(directory, found)
     for part in disk.parts():

@@ -24,8 +24,6 @@ from storage_node.wal_scan import SUFFIX, WAL, LogScan, segment_path
 
 SPARE_PREFIX = "spare-"
 SPARES_KEPT = 4
-# The largest batch that fits a segment whatever else is in it; the committer stays far below.
-BATCH_LIMIT_BYTES = SEGMENT_BYTES - 2 * PAGE_BYTES
 _ZEROS = bytes(2**20)
 
 
@@ -61,23 +59,26 @@ class Log:
     log_id: bytes
     place: Place
     checkpoint_lsn: int
+    segment_bytes: int = SEGMENT_BYTES
     _held: list[_Held] = field(default_factory=list)
     _spares: list[str] = field(default_factory=list)
     _fd: int = -1
-    _offset: int = SEGMENT_BYTES
+    _offset: int = -1
     _number: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
-    def begin(cls, medium: Medium, log_id: bytes) -> Self:
+    def begin(cls, medium: Medium, log_id: bytes, segment_bytes: int = SEGMENT_BYTES) -> Self:
         """A new, empty log. `wal/` must exist and hold no segment of this log."""
-        log = cls(medium, log_id, Place(1, 1, NO_DIGEST), 0)
+        log = cls(medium, log_id, Place(1, 1, NO_DIGEST), 0, segment_bytes)
         log._adopt_spares()
         log.roll(0)
         return log
 
     @classmethod
-    def resume(cls, medium: Medium, log_id: bytes, found: LogScan) -> Self:
+    def resume(
+        cls, medium: Medium, log_id: bytes, found: LogScan, segment_bytes: int = SEGMENT_BYTES
+    ) -> Self:
         """Goes on behind what a scan found: cuts the tail, syncs it, and begins a new segment before anything else."""
         newest = found.segments[-1]
         fd = medium.open_change(newest.path)
@@ -87,7 +88,8 @@ class Log:
         finally:
             medium.close_file(fd)
         held = [_Held(segment.number, segment.header.first.lsn) for segment in found.segments]
-        log = cls(medium, log_id, found.end, found.checkpoint_lsn, held, _number=newest.number)
+        log = cls(medium, log_id, found.end, found.checkpoint_lsn, segment_bytes, held)
+        log._number = newest.number
         log._adopt_spares()
         log.roll(found.checkpoint_lsn)
         return log
@@ -98,16 +100,21 @@ class Log:
         return self.place.lsn - 1
 
     @property
+    def batch_limit_bytes(self) -> int:
+        """How heavy a batch may get; a segment holds several, so that little of it stays empty."""
+        return self.segment_bytes // 4
+
+    @property
     def size_bytes(self) -> int:
         """What segments in use take on disk; spares not counted."""
         with self._lock:
-            return max(0, len(self._held) - 1) * SEGMENT_BYTES + self._offset
+            return max(0, len(self._held) - 1) * self.segment_bytes + self._offset
 
     def append(self, records: list[Record]) -> int:
         """Writes one batch and syncs it; returns the LSN of its first record. `AppendUndone`, `LogBroken`."""
         pieces = [piece for record in records for piece in record.encode()]
         with self._lock:
-            if self._offset + span_bytes(sum(map(len, pieces))) > SEGMENT_BYTES:
+            if self._offset + span_bytes(sum(map(len, pieces))) > self.segment_bytes:
                 self._roll_for_append()
             at = self.place
             raw, own_digest = pack_batch(self.log_id, at, len(records), pieces)
@@ -138,7 +145,7 @@ class Log:
             self.medium.sync(self._fd)
         except OSError as error:
             raise LogBroken(error) from error
-        self._offset = SEGMENT_BYTES
+        self._offset = self.segment_bytes
 
     def roll(self, checkpoint_lsn: int) -> None:
         """Begins a new segment whose header says that replay may start after `checkpoint_lsn`."""
@@ -176,7 +183,7 @@ class Log:
             return dropped
 
     def _retire(self, path: str) -> None:
-        if len(self._spares) < SPARES_KEPT and self.medium.size(path) == SEGMENT_BYTES:
+        if len(self._spares) < SPARES_KEPT and self.medium.size(path) == self.segment_bytes:
             spare = f"{WAL}/{SPARE_PREFIX}{secrets.token_hex(8)}"
             self.medium.rename(path, spare)
             self._spares.append(spare)
@@ -201,9 +208,9 @@ class Log:
         path = f"{WAL}/{SPARE_PREFIX}{secrets.token_hex(8)}"
         fd = self.medium.open_new(path)
         try:
-            for _ in range(SEGMENT_BYTES // len(_ZEROS)):
-                # Written, not only reserved: the sync of a batch then has no allocation to record.
-                self.medium.write(fd, _ZEROS)
+            # Written, not only reserved: the sync of a batch then has no allocation to record.
+            for start in range(0, self.segment_bytes, len(_ZEROS)):
+                self.medium.write(fd, _ZEROS[: self.segment_bytes - start])
             self.medium.sync(fd)
         except OSError:
             self.medium.unlink(path)
@@ -217,7 +224,7 @@ class Log:
             path = f"{WAL}/{name}"
             if not name.startswith(SPARE_PREFIX):
                 continue
-            if self.medium.size(path) == SEGMENT_BYTES and len(self._spares) < SPARES_KEPT:
+            if self.medium.size(path) == self.segment_bytes and len(self._spares) < SPARES_KEPT:
                 self._spares.append(path)
             else:
                 self.medium.unlink(path)
