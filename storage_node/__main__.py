@@ -9,16 +9,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import uvloop
 
-from storage_node import app, config, directory, logs
+from storage_node import app, config, directory, garbage, logs, reconcile, verify
 from storage_node.app import utc_now
 from storage_node.config import ConfigInvalid
 from storage_node.errors import NodeError
+from storage_node.store import Store
 
 USAGE_EXIT = 2
 REFUSED_EXIT = 3
+FINDINGS_EXIT = 1
 
 
 def _serve(_: argparse.Namespace) -> int:
@@ -39,11 +42,52 @@ def _init(_: argparse.Namespace) -> int:
     return 0
 
 
+def _opened() -> Store:
+    settings = config.read_for_shell(os.environ)
+    return Store.open(directory.claim(config.store_options(settings), utc_now()), utc_now())
+
+
+def _reconcile(_: argparse.Namespace) -> int:
+    store = _opened()
+    try:
+        report = reconcile.run(store, utc_now(), "shell")
+    finally:
+        store.close()
+    _print(report)
+    return FINDINGS_EXIT if any(report["findings"].values()) else 0
+
+
+def _collect_garbage(arguments: argparse.Namespace) -> int:
+    store = _opened()
+    try:
+        report = garbage.collect(
+            store, utc_now(), dry_run=arguments.dry_run, trust_clock=arguments.trust_clock
+        )
+    finally:
+        store.close()
+    _print(report.to_wire())
+    return 0
+
+
+def _rebuild_index(_: argparse.Namespace) -> int:
+    settings = config.read_for_shell(os.environ)
+    claimed = directory.claim(config.store_options(settings), utc_now())
+    store = Store.open(claimed, utc_now(), rebuild=True)
+    _print({"epoch": str(store.epoch), "counts": store.info(utc_now()).counts})
+    store.close()
+    return 0
+
+
 def _accept_restored(_: argparse.Namespace) -> int:
     settings = config.read_for_shell(os.environ)
     instance_id = directory.accept_restored(config.store_options(settings), utc_now())
     _print({"storage_id": settings.storage_id, "instance_id": str(instance_id)})
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    findings = verify.verify(arguments.directory, sys.stdout.write)
+    return FINDINGS_EXIT if findings else 0
 
 
 def _print(members: object) -> None:
@@ -67,10 +111,35 @@ def _parser() -> argparse.ArgumentParser:
     add("serve", _serve, "Serve the directory over HTTPS until told to stop.")
     add("init", _init, "Make a new, empty element in SE_DATA_DIR.")
     add(
+        "reconcile",
+        _reconcile,
+        "Compare attributes, index and bytes once; exit status 1 when something was found.",
+    )
+    collecting = add("collect-garbage", _collect_garbage, "Free what expired or was deleted.")
+    collecting.add_argument(
+        "--dry-run", action="store_true", help="only list what would go, why, and how many bytes"
+    )
+    collecting.add_argument(
+        "--trust-clock",
+        action="store_true",
+        help="free bytes although no token has confirmed the clock",
+    )
+    add(
+        "rebuild-index",
+        _rebuild_index,
+        "Make the index anew from the attribute files; starts a new epoch.",
+    )
+    add(
         "accept-restored",
         _accept_restored,
         "Make a directory copied from a backup servable: empty log, new instance.",
     )
+    verifying = add(
+        "verify",
+        _verify,
+        "Check every file of a directory without changing anything; exit status 1 on findings.",
+    )
+    verifying.add_argument("directory", type=Path)
     return parser
 
 

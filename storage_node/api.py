@@ -1,6 +1,7 @@
 """The HTTP door: which address and method is which wire call, and the scope it needs. Async ends here.
 
-Handlers are in `api_files`, `api_uploads`, `api_downloads`, `api_element`; failures are answered in `envelope.py`.
+Handlers are in `api_files`, `api_uploads`, `api_downloads`, `api_element`,
+`api_maintenance`; failures are answered in `envelope.py`.
 `docs/openapi/storage-node.yaml` describes the same table, and a test compares the two.
 """
 
@@ -15,6 +16,7 @@ from starlette.routing import Route, Router
 from storage_node.api_downloads import DownloadCalls
 from storage_node.api_element import ElementCalls
 from storage_node.api_files import FileCalls
+from storage_node.api_maintenance import MaintenanceCalls
 from storage_node.api_uploads import UploadCalls
 from storage_node.call import Node, call_of
 from storage_node.errors import MethodNotAllowed, UnknownRoute
@@ -65,12 +67,8 @@ class Address:
 
 def addresses(node: Node) -> dict[str, dict[str, WireCall]]:
     """The table: address to method to call."""
-    files, uploads, downloads, element = (
-        FileCalls(node),
-        UploadCalls(node),
-        DownloadCalls(node),
-        ElementCalls(node),
-    )
+    files, uploads, downloads = FileCalls(node), UploadCalls(node), DownloadCalls(node)
+    element, maintenance = ElementCalls(node), MaintenanceCalls(node)
     download = WireCall("download_file", READ_FILES, downloads.download_file)
     under_prefix = {
         "/info": {"GET": WireCall("get_info", None, element.get_info)},
@@ -87,6 +85,13 @@ def addresses(node: Node) -> dict[str, dict[str, WireCall]]:
         "/changes": {"GET": WireCall("list_changes", READ_FILES, files.list_changes)},
         "/mode/transition": {
             "POST": WireCall("mode_transition", WRITE_STORAGE, element.mode_transition)
+        },
+        "/maintenance/reconcile": {
+            "POST": WireCall("reconcile", WRITE_STORAGE, maintenance.reconcile),
+            "GET": WireCall("get_reconcile", READ_STORAGE, maintenance.get_reconcile),
+        },
+        "/maintenance/collect-garbage": {
+            "POST": WireCall("collect_garbage", WRITE_STORAGE, maintenance.collect_garbage)
         },
     }
     bare = {

@@ -1,6 +1,5 @@
 """Wire calls about the element itself: info, mode; and health and metrics beside them."""
 
-from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +13,6 @@ from storage_node.call import Node, call_of
 from storage_node.drafts import parse_object
 from storage_node.errors import Forbidden, ValidationFailed
 from storage_node.readiness import readiness
-from storage_node.store import StoreInfo
 from storage_node.version import CONTRACT, SERVICE, VERSION
 
 MODES = ("edit", "rw", "ro", "ar")
@@ -39,7 +37,7 @@ class ElementCalls:
             **node.short_info(node.clock()),
         }
         if authorization is not None and await self._may_see_all(request, authorization):
-            members |= _all_of(node.store.info(node.clock()))
+            members |= node.store.info(node.clock()).to_wire()
         return json_answer(members)
 
     async def _may_see_all(self, request: Request, authorization: str) -> bool:
@@ -93,20 +91,6 @@ class ElementCalls:
             "version": VERSION,
             "service": SERVICE,
         }
-
-
-def _all_of(info: StoreInfo) -> dict[str, Any]:
-    """What /info shows beyond the short form."""
-    return {
-        "status_reasons": info.reasons,
-        "epoch": info.epoch,
-        "last_change": info.last_change,
-        "allowed_operations": info.allowed_operations,
-        "capacity": asdict(info.room),
-        "counts": info.counts,
-        "last_reconcile": info.last_reconcile,
-        "clock": {"trusted": info.clock_doubt is None, "reason": info.clock_doubt},
-    }
 
 
 def _target_mode(members: dict[str, Any]) -> tuple[str, bool]:

@@ -13,11 +13,12 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
 
-from storage_node import api, keys, telemetry
+from storage_node import api, keys, periodic, telemetry
 from storage_node.auth import TokenCheck
 from storage_node.bridge import Bridge
 from storage_node.call import Node
@@ -32,6 +33,7 @@ from storage_node.readings import Readings
 from storage_node.store import Store
 
 TRANSFER_THREADS = 16
+HOUSEKEEPING_THREADS = 4
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 25
 BACKLOG = 2048
@@ -88,6 +90,8 @@ def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
         check=check,
         bridge=Bridge(asyncio.get_running_loop()),
         threads=ThreadPoolExecutor(TRANSFER_THREADS, "transfer"),
+        housekeeping=ThreadPoolExecutor(HOUSEKEEPING_THREADS, "housekeeping"),
+        stopping=threading.Event(),
         metrics=Metrics(),
         directory=directory,
     )
@@ -95,7 +99,20 @@ def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
     return node
 
 
-def _server(node: Node, traces: telemetry.Traces) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """Tells what runs for long that the node is ending, as soon as the signal comes."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM or SIGINT."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def _server(node: Node, traces: telemetry.Traces) -> _Server:
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"standing_headers": node.standing_headers}
@@ -110,21 +127,20 @@ def _server(node: Node, traces: telemetry.Traces) -> uvicorn.Server:
             "ssl_keyfile": config.tls_key,
             "ssl_context_factory": _modern_tls,
         }
-    return uvicorn.Server(
-        uvicorn.Config(
-            Envelope(router, node, traces),
-            http=NodeProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            backlog=BACKLOG,
-            **tls,
-        )
+    settings = uvicorn.Config(
+        Envelope(router, node, traces),
+        http=NodeProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        backlog=BACKLOG,
+        **tls,
     )
+    return _Server(settings, node.stopping)
 
 
 def _modern_tls(_: uvicorn.Config, make: Any) -> ssl.SSLContext:
@@ -139,7 +155,6 @@ class _Engine:
     def __init__(self, node: Node, server: uvicorn.Server) -> None:
         self._node = node
         self._server = server
-        self._stop = threading.Event()
         self._periodic: threading.Thread | None = None
         self.refusal: RefusedToStart | None = None
 
@@ -155,16 +170,33 @@ class _Engine:
         log.info(
             "ready", extra={"storage_id": node.config.storage_id, "instance_id": node.instance_id}
         )
+        arguments = (node.opened, node.stopping, utc_now)
+        self._periodic = threading.Thread(target=periodic.run, args=arguments, name="periodic")
+        self._periodic.start()
 
     def close(self) -> None:
         """Blocks until the periodic work has stopped and the engine has made its checkpoint."""
-        self._stop.set()
+        self._node.stopping.set()
         if self._periodic is not None:
             self._periodic.join()
         if self._node.opened is not None:
             self._node.opened.close()
         else:
             self._node.directory.close()
+
+
+def _finish(node: Node, engine: _Engine) -> None:
+    """Blocks: what threads are still doing ends before the engine does."""
+    node.threads.shutdown()
+    node.housekeeping.shutdown()
+    engine.close()
+
+
+def _end_with(server: _Server, task: "asyncio.Task[None]") -> None:
+    """A loop that must not end has: better no node than one whose keys or timeouts have stopped."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("a loop ended", exc_info=task.exception())
+        server.should_exit = True
 
 
 async def serve(config: NodeConfig, directory: NodeDirectory, listener: socket.socket) -> None:
@@ -178,14 +210,16 @@ async def serve(config: NodeConfig, directory: NodeDirectory, listener: socket.s
         asyncio.create_task(node.check.ring.keep_fresh()),
         asyncio.create_task(sweep_for_ever(server.server_state, config.stall_timeout_seconds)),
     ]
+    for task in others:
+        task.add_done_callback(partial(_end_with, server))
     try:
         await server.serve(sockets=[listener])
     finally:
         for task in others:
             task.cancel()
         await opening
-        await asyncio.to_thread(engine.close)
-        node.threads.shutdown()
+        node.stopping.set()
+        await asyncio.to_thread(_finish, node, engine)
         traces.close()
     if engine.refusal is not None:
         raise engine.refusal

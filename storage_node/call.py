@@ -3,6 +3,7 @@
 No decisions and no I/O; the parts are put together in `app.py`.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,13 +39,19 @@ class Call:
 
 @dataclass
 class Node:
-    """The parts of a running node. `opened` is None until the engine has opened its directory."""
+    """The parts of a running node. `opened` is None until the engine has opened its directory.
+
+    `threads` move file bytes; `housekeeping` is apart from them, so that a reconcile of hours holds up no transfer.
+    `stopping` is set when the node has been told to end: what runs for long looks at it.
+    """
 
     config: NodeConfig
     clock: Callable[[], datetime]
     check: TokenCheck
     bridge: Bridge
     threads: ThreadPoolExecutor
+    housekeeping: ThreadPoolExecutor
+    stopping: threading.Event
     metrics: Metrics
     directory: NodeDirectory
     opened: Store | None = None

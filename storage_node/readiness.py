@@ -25,11 +25,11 @@ def _engine(node: Node) -> Checks:
         "disk": {"status": "ok"},
         "clock": {"status": "ok"},
     }
-    if info.reasons:
-        checks["disk"] = {"status": "degraded", "message": "; ".join(info.reasons)}
-    if info.clock_doubt is not None:
+    if info.status_reasons:
+        checks["disk"] = {"status": "degraded", "message": "; ".join(info.status_reasons)}
+    if info.clock_reason is not None:
         # Reads and writes go on; only the freeing of bytes waits.
-        checks["clock"]["message"] = f"no bytes are freed: {info.clock_doubt}"
+        checks["clock"]["message"] = f"no bytes are freed: {info.clock_reason}"
     return checks
 
 

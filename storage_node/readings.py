@@ -58,10 +58,10 @@ class Readings(Collector):
         )
         yield GaugeMetricFamily("artstore_node_log_bytes", "Size of the redo log.", info.log_bytes)
         yield GaugeMetricFamily(
-            "artstore_node_writable", "1 when changes are taken.", float(not info.reasons)
+            "artstore_node_writable", "1 when changes are taken.", float(not info.status_reasons)
         )
         yield GaugeMetricFamily(
             "artstore_node_clock_trusted",
             "1 when bytes may be freed on the word of the clock.",
-            float(info.clock_doubt is None),
+            float(info.clock_trusted),
         )

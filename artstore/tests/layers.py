@@ -42,7 +42,7 @@ NODE_FLOORS = (
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
     | {"queries", "ranges", "readiness", "readings", "version"}
-    | {"api_files", "api_uploads", "api_downloads", "api_element"},
+    | {"api_files", "api_uploads", "api_downloads", "api_element", "api_maintenance"},
     {"app"},
     {"__main__"},
 )

@@ -317,7 +317,9 @@ class NodeProcess:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the node ended with {self.process.returncode}:\n{self.log()}")
+                raise RuntimeError(
+                    f"the node ended with {self.process.returncode}:\n{self.log()[-3000:]}"
+                )
             try:
                 if requests.get(
                     self.base_url + address, verify=str(self.certificates.ca), timeout=5
@@ -326,7 +328,9 @@ class NodeProcess:
             except requests.RequestException:
                 pass
             time.sleep(0.02)
-        raise RuntimeError(f"the node was not ready within {START_SECONDS} s:\n{self.log()}")
+        raise RuntimeError(
+            f"the node was not ready within {START_SECONDS} s:\n{self.log()[-3000:]}"
+        )
 
     def kill(self) -> None:
         """kill -9: no goodbye, no checkpoint."""

@@ -77,11 +77,12 @@ def play(example: Example, node: NodeProcess) -> requests.Response:
 
 
 def play_given(example: Example, node: NodeProcess) -> None:
-    """Play what the example says happened before."""
-    for name in example.content.get("given", ()):
-        given = load(name).about(example.file_id)
-        answer = play(given, node)
-        assert answer.status_code == given.response["status"], f"{name}: {answer.text}"
+    """Play what the example says happened before, all of it about one file."""
+    before = [load(name) for name in example.content.get("given", ())]
+    file_id = next((one.file_id for one in (example, *before) if one.file_id), None)
+    for given in before:
+        answer = play(given.about(file_id), node)
+        assert answer.status_code == given.response["status"], f"{given.name}: {answer.text}"
 
 
 def check(example: Example, answer: requests.Response) -> None:
