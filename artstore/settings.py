@@ -12,7 +12,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-from artstore import logs
+from artstore import broker, logs
 
 
 class _Environment(FileAwareMapping):
@@ -283,7 +283,7 @@ if CELERY_BROKER_URL.startswith(("filesystem", "sqla", "sqlalchemy", "memory")):
 if CELERY_BROKER_URL == "pgmq://":
     # Queues in our own database; their SQL is installed by a migration.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "conn_string": env.str("DATABASE_URL"),
+        "conn_string": broker.queue_conninfo(env.str("DATABASE_URL")),
         "init_extension": False,
         "pool_size": env.int("ARTSTORE_BROKER_POOL_SIZE", default=4),
     }
