@@ -29,10 +29,8 @@ THEMES = ("auto", "light", "dark")
 def icon(name: str, classes: str = "") -> SafeString:
     """An icon of the vendored sprite. It is decoration: what it means stands beside it in words."""
     return format_html(
-        '<svg class="icon {}" width="24" height="24" fill="none" stroke="currentColor" '
-        'stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">'
-        '<use href="{}#{}"/></svg>',
-        classes,
+        '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"/></svg>',
+        f" {classes}" if classes else "",
         static("vendor/tabler-icons/sprite.svg"),
         name,
     )
@@ -62,7 +60,7 @@ def size(size_bytes: int | None) -> str | SafeString:
     if size_bytes is None:
         return "\u2013"
     return format_html(
-        '<data class="tabular text-nowrap" value="{}" title="{}">{}</data>',
+        '<data value="{}" title="{}">{}</data>',
         size_bytes,
         exact_size(size_bytes),
         human_size(size_bytes),
@@ -97,7 +95,7 @@ def _time(when: dt.datetime | None, kind: str) -> str | SafeString:
         return "\u2013"
     utc = when.astimezone(dt.UTC)
     return format_html(
-        '<time class="tabular text-nowrap" datetime="{}" title="{}" {}>{}</time>',
+        '<time datetime="{}" title="{}" {}>{}</time>',
         rfc3339(utc),
         utc.strftime("%Y-%m-%d %H:%M:%S.%f UTC"),
         kind,
