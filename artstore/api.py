@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import exceptions as django_exceptions
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import translation
 from rest_framework import exceptions as drf
@@ -47,6 +48,27 @@ _STATUS_CODES = {
     413: "FILE_TOO_LARGE",
     500: "INTERNAL_ERROR",
 }
+
+
+_Answer = tuple[str, int, str]
+_FOREIGN_FAILURES: tuple[tuple[tuple[type[Exception], ...], _Answer], ...] = (
+    ((Http404,), ("NOT_FOUND", 404, "There is nothing at this address.")),
+    ((django_exceptions.PermissionDenied,), ("FORBIDDEN", 403, "You may not do this.")),
+    (
+        # A body nested a thousand levels deep ends the JSON parser with a RecursionError.
+        (django_exceptions.BadRequest, django_exceptions.SuspiciousOperation, RecursionError),
+        ("VALIDATION_ERROR", 400, "The request is malformed."),
+    ),
+    (
+        (OperationalError, InterfaceError),
+        ("UNAVAILABLE", 503, "The database does not answer. Try again in a few seconds."),
+    ),
+)
+_CRASHED = (
+    "INTERNAL_ERROR",
+    500,
+    "The server failed to answer. Report the request id to the operator.",
+)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -109,14 +131,11 @@ def _answer(failure: Exception) -> Response:
         return Response(body, status=400)
     if isinstance(failure, drf.APIException):
         return _answer_framework(failure)
-    if isinstance(failure, Http404):
-        return Response(error_body("NOT_FOUND", "There is nothing at this address."), status=404)
-    if isinstance(failure, django_exceptions.PermissionDenied):
-        return Response(error_body("FORBIDDEN", "You may not do this."), status=403)
-    if isinstance(failure, django_exceptions.BadRequest | django_exceptions.SuspiciousOperation):
-        return Response(error_body("VALIDATION_ERROR", "The request is malformed."), status=400)
-    message = "The server failed to answer. Report the request id to the operator."
-    return Response(error_body("INTERNAL_ERROR", message), status=500)
+    code, status, message = next(
+        (answer for kinds, answer in _FOREIGN_FAILURES if isinstance(failure, kinds)), _CRASHED
+    )
+    headers = {"Retry-After": "5"} if status == 503 else None
+    return Response(error_body(code, message), status=status, headers=headers)
 
 
 def _answer_framework(failure: drf.APIException) -> Response:

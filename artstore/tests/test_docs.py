@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from artstore.api import _DRF_CODES, _STATUS_CODES
+from artstore.api import _DRF_CODES, _FOREIGN_FAILURES, _STATUS_CODES
 from artstore.tests import documented
 from artstore.tests.source_tree import ROOT, Module, our_modules
 
@@ -27,7 +27,8 @@ NODE_COMMANDS = {
 
 
 def envelope_codes() -> set[str]:
-    return {code for code, _ in _DRF_CODES.values()} | set(_STATUS_CODES.values())
+    named = {code for code, _ in _DRF_CODES.values()} | set(_STATUS_CODES.values())
+    return named | {answer[0] for _, answer in _FOREIGN_FAILURES}
 
 
 OFFERED: dict[str, Callable[[], set[str]]] = {
