@@ -67,7 +67,5 @@ def configure(level: str, log_format: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
-    # The lines need neither thread, process nor task names; not asking for them makes each cheaper.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = (
-        logging.logAsyncioTasks
-    ) = False  # type: ignore[attr-defined]  # logAsyncioTasks is 3.12+
+    # The lines need neither thread nor process names; not asking for them makes each cheaper.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -10,7 +10,6 @@ import asyncio
 import json
 import socket
 import struct
-import sys
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -37,7 +36,8 @@ SWEEPS_PER_TIMEOUT = 4
 # How long the rest of a refused body is read and dropped, so that the refusal is not lost to a reset (nginx does the same).
 LINGER_SECONDS = 30.0
 LINGER_QUIET_SECONDS = 5.0
-# struct tcp_info, linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
+# TCP_INFO of Linux, struct tcp_info of linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
+_TCP_INFO = 11
 _TCP_INFO_BYTES = 128
 _BYTES_ACKED_AT = 120
 
@@ -308,14 +308,12 @@ class NodeProtocol(HttpToolsProtocol):
 
 def _acked_bytes(transport: asyncio.Transport) -> int:
     """Bytes the peer's kernel has confirmed; off Linux, what still waits here (it changes as it moves)."""
-    if sys.platform == "linux":
-        connection = transport.get_extra_info("socket")
-        try:
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-            return int(struct.unpack_from("=Q", info, _BYTES_ACKED_AT)[0])
-        except (OSError, struct.error, AttributeError):
-            return transport.get_write_buffer_size()
-    return transport.get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _TCP_INFO_BYTES)
+        return int(struct.unpack_from("=Q", info, _BYTES_ACKED_AT)[0])
+    except (OSError, struct.error, AttributeError):
+        return transport.get_write_buffer_size()
 
 
 def _plain_answer(failure: NodeError, headers: list[tuple[bytes, bytes]]) -> bytes:
