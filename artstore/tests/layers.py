@@ -20,11 +20,11 @@ GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artst
 GROUND_FLOOR |= {"artstore.parsers"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
-NOUN_ROOMS = {"models", "metrics"}
+NOUN_ROOMS = {"models", "metrics", "attributes", "uploading"}
 # Modules that speak HTTP to a node: they know the wire and no verb.
-CLIENT_ROOMS = {"node_client", "node_transport", "node_addresses", "node_answers"}
+CLIENT_ROOMS = {"node_client", "wire", "addresses", "answers", "deadlines"}
 DOOR_ROOMS = {"api", "views", "urls", "serializers", "forms", "apps", "checks"}
-DOOR_ROOMS |= {"authentication", "permissions", "management", "templatetags", "pagination"}
+DOOR_ROOMS |= {"authentication", "permissions", "management", "templatetags", "listing"}
 DOOR_ROOMS |= {"middleware", "responses"}
 # `rest_framework.` with its dot: simplejwt's token backend knows no request.
 NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django.shortcuts")
