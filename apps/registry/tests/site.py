@@ -1,0 +1,117 @@
+"""A real node with an element registered for it: what tests of the wire and of sync stand on."""
+
+import hashlib
+import itertools
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from apps.admin import keys
+from apps.registry import credentials, sync
+from apps.registry.attributes import FileAttributes
+from apps.registry.models import (
+    FileRecord,
+    Mode,
+    StorageElement,
+    SyncRun,
+    SyncTrigger,
+    element_id_of,
+)
+from apps.registry.node_client import NodeClient, Upload
+from storage_node.tests.node_process import (
+    Certificates,
+    Issuer,
+    NodeProcess,
+    NodeSession,
+    free_port,
+)
+
+FIRST_PORT, LAST_PORT = 18250, 18299
+_names = itertools.count(1)
+
+
+@dataclass
+class Site:
+    """A running node and its element's row."""
+
+    node: NodeProcess
+    element: StorageElement
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        certificates: Certificates,
+        storage_id: str = "se-test",
+        **environment: str,
+    ) -> "Site":
+        """A new node, and an element registered with it but never synced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "keys.json").write_text(json.dumps({"keys": keys.keyring.jwks()}))
+        settings = {"SE_JWKS_FILE": str(folder / "keys.json"), **environment}
+        node = NodeProcess(folder, certificates, Issuer(), storage_id, settings)
+        node.port = free_port(FIRST_PORT, LAST_PORT)
+        node.start()
+        return cls(node, _row(node, certificates))
+
+    def client(self, *scopes: str) -> NodeClient:
+        """Calls to the node with the Django program's own client."""
+        everything = ("files:read", "files:write", "storage:read", "storage:write")
+        caller = credentials.Caller("someone", "ingester", scopes or everything)
+        return credentials.client(self.element, caller)
+
+    def put(self, content: bytes = b"content", **given: Any) -> FileAttributes:
+        """A file on the node that the registry has not heard of."""
+        file_id = given.pop("file_id", None) or uuid.uuid4()
+        described = {
+            "original_filename": f"file-{next(_names)}.txt",
+            "content_type": "text/plain",
+            "description": None,
+            "tags": [],
+            "metadata": {},
+            "retention_policy": "permanent",
+            "ttl_days": None,
+        } | given
+        upload = Upload(described, [content], len(content), hashlib.sha256(content).hexdigest())
+        return self.client().put_file(file_id, upload).attributes
+
+    def sync(self, *, full: bool = False, **request: Any) -> SyncRun:
+        """A run from claim to end, as a worker does it."""
+        self.element.refresh_from_db()
+        wanted = sync.Request(SyncTrigger.MANUAL, full=full, **request)
+        report = sync.run(sync.claim(self.element, wanted).pk)
+        assert report is not None
+        self.element.refresh_from_db()
+        return report.run
+
+    def synced(self) -> "Site":
+        """The first, full sync is done."""
+        run = self.sync(full=True)
+        assert run.status == "succeeded", run.error
+        return self
+
+    def record(self, file_id: uuid.UUID) -> FileRecord:
+        return FileRecord.objects.get(pk=file_id)
+
+    def stop(self) -> None:
+        self.node.__exit__()
+
+
+def _row(node: NodeProcess, certificates: Certificates) -> StorageElement:
+    ca_pem = certificates.ca.read_text()
+    info = NodeSession(node, None).get("/api/v1/info").json()
+    return StorageElement.objects.create(
+        id=element_id_of(node.storage_id),
+        name=node.storage_id,
+        url=node.base_url,
+        storage_id=node.storage_id,
+        instance_id=info["instance_id"],
+        ca_pem=ca_pem,
+        mode=Mode(info["mode"]),
+        status="online",
+        last_probe_at=timezone.now(),
+    )
