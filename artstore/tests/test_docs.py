@@ -31,8 +31,14 @@ def envelope_codes() -> set[str]:
     return named | {answer[0] for _, answer in _FOREIGN_FAILURES}
 
 
+def settings_offered() -> set[str]:
+    """`NAME_FILE` is a way to give `NAME`, told in its row."""
+    read = documented.settings_read(MODULES)
+    return {name for name in read if name.removesuffix("_FILE") not in read - {name}}
+
+
 OFFERED: dict[str, Callable[[], set[str]]] = {
-    "configuration": lambda: documented.settings_read(MODULES) | FOREIGN_SETTINGS,
+    "configuration": lambda: settings_offered() | FOREIGN_SETTINGS,
     "metrics": lambda: documented.metrics_made(MODULES),
     "errors": lambda: documented.error_codes(MODULES) | envelope_codes(),
     "commands": lambda: documented.command_names() | NODE_COMMANDS,
