@@ -6,6 +6,7 @@ tested.
 
 import base64
 import datetime as dt
+import fcntl
 import http.server
 import ipaddress
 import json
@@ -14,13 +15,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jwt
 import requests
@@ -34,17 +36,36 @@ START_SECONDS = 30.0
 ALL_SCOPES = ("files:read", "files:write", "storage:read", "storage:write")
 
 
+# Locks that keep other test processes off the ports taken here.
+_claims: dict[int, IO[str]] = {}
+
+
 def free_port(first: int = 18150, last: int = 18199) -> int:
-    """A loopback port nobody listens on."""
+    """A loopback port nobody listens on, kept for this process until `release_port` or its end."""
+    directory = Path(tempfile.gettempdir()) / "artstore-test-ports"
+    directory.mkdir(exist_ok=True)
     for port in range(first, last + 1):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        if port in _claims:
+            continue
+        claim = (directory / str(port)).open("w")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            claim.close()
+            continue
+        _claims[port] = claim
+        return port
     raise RuntimeError(f"no free port between {first} and {last}")
+
+
+def release_port(port: int) -> None:
+    """Let others have it."""
+    claim = _claims.pop(port, None)
+    if claim is not None:
+        claim.close()
 
 
 @dataclass(frozen=True)
@@ -249,7 +270,8 @@ class NodeProcess:
 
     @property
     def base_url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        scheme = "http" if "SE_INSECURE_LOOPBACK" in self.environment else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> dict[str, str]:
@@ -374,6 +396,7 @@ class NodeProcess:
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self._end(signal.SIGKILL)
+        release_port(self.port)
 
 
 class NodeSession(requests.Session):
