@@ -27,11 +27,16 @@ def _strings(node: ast.AST) -> Iterator[str]:
 
 
 def settings_read(modules: list[Module]) -> set[str]:
-    """Names of environment variables that appear as whole strings in shipped code."""
+    """Names of environment variables that appear as whole strings in shipped code.
+
+    In the apps `SE_...` is an error code about a storage element, never a setting.
+    """
     found: set[str] = set()
     for module in modules:
         if not module.is_test:
-            found |= {text for text in _strings(module.tree) if _VARIABLE.fullmatch(text)}
+            names = {text for text in _strings(module.tree) if _VARIABLE.fullmatch(text)}
+            in_app = module.name.startswith("apps.")
+            found |= {name for name in names if not (in_app and name.startswith("SE_"))}
     return found
 
 
