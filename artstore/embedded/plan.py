@@ -79,6 +79,11 @@ class Layout:
         return self.home / "children.json"
 
     @property
+    def elements_file(self) -> Path:
+        """The storage elements that the registry knew at the last start."""
+        return self.home / "elements.json"
+
+    @property
     def client_file(self) -> Path:
         """Credentials of the service account that `smoke` uses."""
         return self.secrets / "smoke-client.json"

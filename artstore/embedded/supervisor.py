@@ -5,6 +5,7 @@ is in `plan`; how a dead process comes back is in `tending`.
 """
 
 import datetime as dt
+import json
 import os
 import select
 import signal
@@ -29,14 +30,19 @@ from artstore.embedded import (
     tending,
 )
 from artstore.embedded.errors import ChildFailed, EmbeddedError
-from artstore.embedded.plan import ADMIN_USERNAME, Element, Layout, Plan
+from artstore.embedded.plan import ADMIN_USERNAME, Layout, Plan
 from artstore.embedded.processes import Child
 from artstore.embedded.tending import Tended
+from artstore.smoke.client import Client, SmokeFailed
+from artstore.smoke.job import Credentials, Job
+from artstore.smoke.sources import GeneratedFile
 
 READY_TIMEOUT_SECONDS = 60.0
 COMMAND_TIMEOUT_SECONDS = 300.0
 STOP_TIMEOUT_SECONDS = 40.0
 LONGEST_SLEEP_SECONDS = 5.0
+# More than travels inside a log record, so that the whole path of a file is walked.
+SMOKE_BYTES = 256 * 1024
 
 
 class Supervisor:
@@ -81,18 +87,11 @@ class Supervisor:
         ports.check_free(self._plan.ports)
         is_new = self._prepare_secrets()
         self._start_database()
-        self._command("bootstrap", "bootstrap", "--client-file", str(self._layout.client_file))
+        self._bootstrap()
         self._start_web()
-        for element in self._plan.elements:
-            self._start_node(element)
-        self._await_nodes()
+        self._start_nodes()
         self._register()
-        self._family += [
-            Tended(plan.worker(self._plan), STOP_TIMEOUT_SECONDS),
-            Tended(plan.beat(self._plan), STOP_TIMEOUT_SECONDS),
-        ]
-        for member in self._family[-2:]:
-            member.start()
+        self._start_background()
         self._note_pids()
         self._smoke()
         ready.write(self._plan, self._database_url, self._pids())
@@ -131,24 +130,37 @@ class Supervisor:
             say(f"PostgreSQL {cluster.binaries.version} is up")
         secret_files.write(self._layout.database_url_file, f"{self._database_url}\n")
 
+    def _bootstrap(self) -> None:
+        files = ("--client-file", str(self._layout.client_file))
+        files += ("--elements-file", str(self._layout.elements_file))
+        self._command("bootstrap", "bootstrap", *files)
+
     def _start_web(self) -> None:
         member = Tended(plan.web(self._plan), STOP_TIMEOUT_SECONDS)
         self._family.append(member)
         self._await(member, f"{self._plan.base_url}/health/ready", None)
         say(f"web is up at {self._plan.base_url}")
 
-    def _start_node(self, element: Element) -> None:
-        element.data_dir.mkdir(mode=0o700, exist_ok=True)
-        member = Tended(plan.node(self._plan, element), STOP_TIMEOUT_SECONDS)
-        self._family.append(member)
-        member.start()
-
-    def _await_nodes(self) -> None:
+    def _start_nodes(self) -> None:
         """Both at once: starting the second does not wait for the first."""
-        nodes = self._family[-len(self._plan.elements) :]
+        nodes = [
+            Tended(plan.node(self._plan, element), STOP_TIMEOUT_SECONDS)
+            for element in self._plan.elements
+        ]
+        self._family += nodes
+        for element, member in zip(self._plan.elements, nodes, strict=True):
+            element.data_dir.mkdir(mode=0o700, exist_ok=True)
+            member.start()
         for element, member in zip(self._plan.elements, nodes, strict=True):
             self._await(member, f"{element.url}/health/ready", self._layout.ca_file)
             say(f"{element.storage_id} is up at {element.url} (mode {element.mode})")
+
+    def _start_background(self) -> None:
+        """Nobody waits for these: what they do is due some time."""
+        for child in (plan.worker(self._plan), plan.beat(self._plan)):
+            member = Tended(child, STOP_TIMEOUT_SECONDS)
+            self._family.append(member)
+            member.start()
 
     def _await(self, member: Tended, address: str, ca_file: Path | None) -> None:
         process = member.process or member.start()
@@ -157,36 +169,39 @@ class Supervisor:
         )
 
     def _register(self) -> None:
-        for element in self._plan.elements:
-            self._command(
-                "register",
-                "register_element",
-                element.name,
-                element.url,
-                "--ca-file",
-                str(self._layout.ca_file),
-                "--if-missing",
-            )
+        """Only where something is new or has moved: each command costs a start of Django."""
+        ca_pem = self._layout.ca_file.read_text(encoding="utf-8")
+        wanted = [
+            {"storage_id": element.storage_id, "url": element.url, "ca_pem": ca_pem}
+            for element in self._plan.elements
+        ]
+        known = json.loads(self._layout.elements_file.read_text(encoding="utf-8"))
+        if all(element in known for element in wanted):
+            return
+        nodes = [("--node", e.storage_id, e.name, e.url) for e in self._plan.elements]
+        arguments = [word for node in nodes for word in node]
+        self._command(
+            "register", "register_nodes", "--ca-file", str(self._layout.ca_file), *arguments
+        )
 
     def _smoke(self) -> None:
+        """What `manage.py smoke` does, without waiting for another start of Django."""
         if self._plan.inherited.get("ARTSTORE_SMOKE") == "0":
             return
+        now = dt.datetime.now(dt.UTC)
+        kept = json.loads(self._layout.client_file.read_text(encoding="utf-8"))
+        source = GeneratedFile(SMOKE_BYTES, f"{now:%Y-%m-%d}")
         say("Uploading, finding and downloading a file, as a client would:")
         try:
-            output = self._command(
-                "smoke",
-                "smoke",
-                "--url",
-                self._plan.base_url,
-                "--client-file",
-                str(self._layout.client_file),
+            Job(Client(self._plan.base_url), source, lambda step: say(f"  {step}")).run(
+                Credentials(kept["client_id"], kept["client_secret"]), now
             )
-        except ChildFailed as failure:
+        except SmokeFailed as failure:
             raise ChildFailed(
-                f"{failure}\nThe system came up but its main job failed. ARTSTORE_SMOKE=0 starts "
-                "it without this test, to look around."
+                f"everything is up, but the main job failed at {failure}\nThe logs are in "
+                f"{self._layout.logs}. ARTSTORE_SMOKE=0 starts without this test, to look around."
             ) from failure
-        say("\n".join(f"  {line}" for line in output.splitlines()))
+        say("  The main job works.")
 
     def _command(self, name: str, *arguments: str) -> str:
         """Run a `manage.py` command to its end and give back what it printed."""
@@ -194,11 +209,11 @@ class Supervisor:
 
     def _greet(self, is_new: bool, seconds: float) -> None:
         password_file = self._layout.admin_password_file
-        password = f" {password_file.read_text().strip()} (shown this once;" if is_new else " ("
+        password = f" {password_file.read_text().strip()} (shown this once; " if is_new else " ("
         say(
             f"Ready after {seconds:.1f} s.\n"
             f"  Console:  {self._plan.console_url}\n"
-            f"  Log in:   {ADMIN_USERNAME}, password{password} kept in {password_file})\n"
+            f"  Log in:   {ADMIN_USERNAME}, password{password}kept in {password_file})\n"
             f"  API:      {self._plan.base_url}/api/docs\n"
             f"  Programs: {self._layout.ready_file}\n"
             f"  Logs:     {self._layout.logs}"

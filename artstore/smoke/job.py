@@ -33,6 +33,9 @@ class Step:
     seconds: float = 0.0
     outcome: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.seconds:8.3f} s  {self.name}: {self.outcome}"
+
 
 Tell = Callable[[Step], None]
 

@@ -11,19 +11,20 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from apps.admin import keys, service_accounts, users
 from apps.admin.models import ServiceAccount
 from apps.admin.service_accounts import NewAccount
+from apps.registry.models import StorageElement
+from artstore.commands import OperatorCommand
 from artstore.embedded import secret_files
 
 SMOKE_ACCOUNT = "smoke"
 SMOKE_SCOPES = ("files:read", "files:write")
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Migrate, make the first signing key and the first admin. Changes nothing when repeated."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,6 +32,9 @@ class Command(BaseCommand):
             "--client-file",
             type=Path,
             help=f"keep credentials of a service account '{SMOKE_ACCOUNT}' in this 0600 file",
+        )
+        parser.add_argument(
+            "--elements-file", type=Path, help="say in this file which storage elements are known"
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -45,6 +49,9 @@ class Command(BaseCommand):
             self.stdout.write("The password is shown this once. Change it after the first login.")
         if options["client_file"] is not None:
             _keep_client(options["client_file"], now)
+        if options["elements_file"] is not None:
+            known = StorageElement.objects.values("storage_id", "url", "ca_pem")
+            options["elements_file"].write_text(json.dumps(list(known)), encoding="utf-8")
 
 
 def _keep_client(path: Path, now: dt.datetime) -> None:

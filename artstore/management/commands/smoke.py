@@ -46,7 +46,7 @@ class Command(BaseCommand):
         self.stdout.write("The main job works.")
 
     def _tell(self, step: Step) -> None:
-        self.stdout.write(f"{step.seconds:8.3f} s  {step.name}: {step.outcome}")
+        self.stdout.write(str(step))
 
 
 def _source(path: Path | None, size: str, now: dt.datetime) -> Source:
