@@ -33,7 +33,8 @@ def envelope_codes() -> set[str]:
 
 def settings_offered() -> set[str]:
     """`NAME_FILE` is a way to give `NAME`, told in its row."""
-    read = documented.settings_read(MODULES)
+    gunicorn = Module("deploy.gunicorn", (ROOT / "deploy/gunicorn.conf.py").read_text())
+    read = documented.settings_read([*MODULES, gunicorn])
     return {name for name in read if name.removesuffix("_FILE") not in read - {name}}
 
 
