@@ -102,6 +102,8 @@ class PutFile(Change[Committed]):
         self._attributes_part = disk.write_part(self._received.file.file_bytes)
         if self._received.body is not None:
             self._content_part = disk.write_part(self._received.body)
+        else:
+            disk.settle_directory(self._received.file.file_id)
 
     def apply(self) -> None:
         # Content before attributes: attributes on disk promise that the bytes are there.

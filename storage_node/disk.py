@@ -39,6 +39,7 @@ class Disk:
         # One bit per ab/cd: asking the kernel for each upload whether its directory is there costs more than the rename.
         self._made = bytearray(65536)
         self._made_outer = bytearray(256)
+        self._settled = bytearray(65536)
 
     # Parts: what is not a file yet
 
@@ -81,6 +82,16 @@ class Disk:
                 self._made_outer[slot >> 8] = 1
             self.medium.make_directory(f"{FILES}/{digits[:2]}/{digits[2:]}")
             self._made[slot] = 1
+
+    def settle_directory(self, file_id: UUID) -> None:
+        """Returns when the directory a file will be renamed into is itself on the medium: a synced part moved into one that
+        a power cut then takes away would be lost with it. A body inside a log record needs no such care."""
+        digits = file_id.hex[:4]
+        slot = int(digits, 16)
+        if not self._settled[slot]:
+            self.medium.sync_directory(FILES)
+            self.medium.sync_directory(f"{FILES}/{digits[:2]}")
+            self._settled[slot] = 1
 
     def place_content(self, part: str, file: FileAttributes) -> None:
         """A part becomes the file's content."""
@@ -158,6 +169,8 @@ class Disk:
     def move_to_quarantine(self, place: str, moves: list[tuple[str, str]], note: bytes) -> None:
         """Moves whatever of `moves` is still at its old path, and writes the note; doing it again changes nothing."""
         self.medium.make_directory(place)
+        # What moves into a directory that a power cut takes away would be lost with it.
+        self.medium.sync_directory(QUARANTINE)
         if self.medium.size(f"{place}/{NOTE}") is None:
             self.write_whole(f"{place}/{NOTE}", note)
         for source, target in moves:

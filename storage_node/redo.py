@@ -96,6 +96,7 @@ def _redo_part(disk: Disk, part: str, file: FileAttributes) -> bool:
     if disk.content_size(file) == file.size:
         return True
     if disk.part_size(part) == file.size:
+        disk.settle_directory(file.file_id)
         disk.place_content(part, file)
         return True
     return False
