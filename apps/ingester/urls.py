@@ -1,6 +1,13 @@
 """The addresses of the ingester app: `api` under /api/v1/, `pages` under /console/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-api: list[URLPattern | URLResolver] = []
-pages: list[URLPattern | URLResolver] = []
+from apps.ingester import api as doors
+from apps.ingester import views
+
+api: list[URLPattern | URLResolver] = [
+    path("files/upload", doors.UploadView.as_view(), name="files-upload"),
+]
+pages: list[URLPattern | URLResolver] = [
+    path("upload", views.upload_page, name="upload"),
+]

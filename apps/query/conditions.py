@@ -8,7 +8,7 @@ import datetime as dt
 import functools
 import operator
 
-from django.contrib.postgres.search import CombinedSearchQuery
+from django.contrib.postgres.search import CombinedSearchQuery, SearchVectorField
 from django.contrib.postgres.search import SearchQuery as TsQuery
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Lower
@@ -19,6 +19,15 @@ from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus
 from apps.registry.search_text import SEARCH_CONFIG
 
 NAME_KEY = Lower(Func(F("original_filename"), function="NORMALIZE"))
+# Each run of letters and digits is a word here, stop words and all, with no ending cut off.
+NAME_WORDS = Func(
+    NAME_KEY,
+    template=(
+        "to_tsvector('pg_catalog.simple'::regconfig,"
+        " regexp_replace(%(expressions)s, '[^[:alnum:]]+', ' ', 'g'))"
+    ),
+    output_field=SearchVectorField(),
+)
 EXTENSION = Func(NAME_KEY, Value(r"\.([^.]{1,32})$"), function="SUBSTRING", arg_joiner=" FROM ")
 
 
@@ -103,6 +112,9 @@ def _containing(found: FileRecordQuerySet, part: str) -> FileRecordQuerySet:
     if len(key) > text.SHORT_CHARACTERS:
         # The lookup escapes the wildcards of LIKE.
         return found.filter(name_key__contains=key)
-    if not text.has_word_character(key):
+    word = text.leading_word(key)
+    if not word:
         return found.none()
-    return found.filter(name_key__regex=text.word_start_pattern(key))
+    starts = TsQuery(f"{word}:*", config="pg_catalog.simple", search_type="raw")
+    found = found.alias(name_words=NAME_WORDS).filter(name_words=starts)
+    return found if word == key else found.filter(name_key__regex=text.word_start_pattern(key))

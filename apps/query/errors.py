@@ -3,7 +3,7 @@
 ArtStoreError
 |- SearchTimedOut       503  the search would have cost too much
 |- FileGone             410  the file expired or was deleted
-|- TransferCut          502  the element broke off; once bytes have left, only the connection tells
+|- ElementUnsure        502  the element does not find the file, and is not believed
 
 What the element itself refuses are `apps.registry.errors`.
 """
@@ -23,6 +23,6 @@ class FileGone(ArtStoreError):
     status: ClassVar[int] = 410
 
 
-class TransferCut(ArtStoreError):
+class ElementUnsure(ArtStoreError):
     code: ClassVar[str] = "SE_UNAVAILABLE"
     status: ClassVar[int] = 502

@@ -13,7 +13,7 @@ from apps.registry.search_text import as_indexed
 # The separators of the vector's own function: ASCII punctuation and blanks.
 _SEPARATORS = re.compile(r"[\]\s!-/:-@\[^_`{-~\\]+")
 _TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
-_WORD = re.compile(r"\w", re.UNICODE)
+_WORD_START = re.compile(r"[^\W_]+")
 _REGEX_SPECIAL = re.compile(r"([][\\.^$*+?(){}|])")
 # Up to here a substring has no trigram to look up; a word's beginning has.
 SHORT_CHARACTERS = 2
@@ -59,6 +59,7 @@ def word_start_pattern(text: str) -> str:
     return r"(^|[^[:alnum:]])" + _REGEX_SPECIAL.sub(r"\\\1", text)
 
 
-def has_word_character(text: str) -> bool:
-    """Whether there is anything in `text` that a word can begin with."""
-    return bool(_WORD.search(text.replace("_", "")))
+def leading_word(text: str) -> str:
+    """The letters and digits `text` begins with; empty when no word can begin like this."""
+    found = _WORD_START.match(text)
+    return found[0] if found else ""

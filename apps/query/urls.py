@@ -1,6 +1,16 @@
 """The addresses of the query app: `api` under /api/v1/, `pages` under /console/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-api: list[URLPattern | URLResolver] = []
-pages: list[URLPattern | URLResolver] = []
+from apps.query import api as doors
+from apps.query import views
+
+api: list[URLPattern | URLResolver] = [
+    path("search", doors.SearchView.as_view(), name="search"),
+    path("files/<uuid:file_id>", doors.FileView.as_view(), name="query-file"),
+    path("files/<uuid:file_id>/download", doors.DownloadView.as_view(), name="files-download"),
+]
+pages: list[URLPattern | URLResolver] = [
+    path("files", views.files, name="files"),
+    path("files/<uuid:file_id>/download", views.download_file, name="files-download"),
+]

@@ -9,9 +9,13 @@ from django.db import migrations
 
 TABLE = "registry_filerecord"
 
-# Name, method and columns. The expressions are those of `conditions.NAME_KEY` and `.EXTENSION`.
+# Name, method and columns. The expressions are those of `conditions.NAME_KEY`, `.NAME_WORDS` and `.EXTENSION`.
 NAME_KEY = '(LOWER(NORMALIZE("original_filename")))'
 EXTENSION = "(SUBSTRING(LOWER(NORMALIZE(\"original_filename\")) FROM '\\.([^.]{1,32})$'))"
+NAME_WORDS = (
+    "to_tsvector('pg_catalog.simple'::regconfig, "
+    "regexp_replace(LOWER(NORMALIZE(\"original_filename\")), '[^[:alnum:]]+', ' ', 'g'))"
+)
 INDEXES = (
     ("query_by_time", "btree", "status, uploaded_at, file_id"),
     ("query_by_name", "btree", "status, original_filename, file_id"),
@@ -23,6 +27,7 @@ INDEXES = (
     ("query_by_checksum", "hash", "checksum"),
     ("query_name_exact", "hash", NAME_KEY),
     ("query_name_part", "gin", f"{NAME_KEY} gin_trgm_ops"),
+    ("query_name_word", "gin", NAME_WORDS),
     ("query_tags", "gin", "tags"),
     ("query_metadata", "gin", "metadata jsonb_path_ops"),
     ("query_text", "gin", "search_vector"),

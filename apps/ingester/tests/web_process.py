@@ -1,0 +1,132 @@
+"""A real gunicorn that serves the API over the test database, and elements it may use.
+
+For claims that only a server process can prove: bodies, early answers, cut connections. The test
+has to use a committed database (`transactional_db`).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+from django.db import connection
+from django.utils import timezone
+
+from apps.registry.models import ElementStatus, StorageElement, element_id_of
+from apps.registry.node_client import NodeAddress, NodeClient
+from storage_node.tests.node_process import REPOSITORY, NodeProcess, free_port
+
+START_SECONDS = 30.0
+
+
+def element_on(node: NodeProcess, available_bytes: int | None = None) -> StorageElement:
+    """The node as a registered, freshly probed element."""
+    ca_pem = node.certificates.ca.read_text()
+    info = NodeClient(NodeAddress(node.base_url, ca_pem=ca_pem)).get_info().body
+    room = available_bytes if available_bytes is not None else 10 * 1024**3
+    return StorageElement.objects.create(
+        id=element_id_of(node.storage_id),
+        name=node.storage_id,
+        url=node.base_url,
+        storage_id=node.storage_id,
+        instance_id=info["instance_id"],
+        ca_pem=ca_pem,
+        mode=info["mode"],
+        status=ElementStatus.ONLINE,
+        capacity_bytes=room,
+        available_bytes=room,
+        last_probe_at=timezone.now(),
+    )
+
+
+@dataclass
+class WebProcess:
+    """One gunicorn worker with threads, as `deploy/` runs it, on the test database."""
+
+    log_path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    threads: int = 64
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> "WebProcess":
+        self.port = free_port(18300, 18349)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(),
+                cwd=REPOSITORY,
+                env=os.environ | {"DATABASE_URL": _test_database_url()} | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if requests.get(self.base_url + "/health/live", timeout=5).ok:
+                    return self
+            except requests.RequestException:
+                pass
+            time.sleep(0.02)
+        raise RuntimeError(f"gunicorn did not start:\n{self.log()}")
+
+    def _command(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "artstore.wsgi",
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            str(self.threads),
+            "--graceful-timeout",
+            "5",
+        ]
+
+    def workers(self) -> list[int]:
+        """The processes that serve."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def kill_worker(self) -> None:
+        """kill -9 of the serving process; gunicorn's master starts another."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        for pid in self.workers() if self.process.poll() is None else ():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def __enter__(self) -> "WebProcess":
+        return self.start()
+
+    def __exit__(self, *_details: object) -> None:
+        self.stop()
+
+
+def _test_database_url() -> str:
+    """The address of the database the test works in."""
+    name = connection.settings_dict["NAME"]
+    url = os.environ["DATABASE_URL"]
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
