@@ -11,7 +11,7 @@ def queue_conninfo(database_url: str) -> str:
     silently. It writes the password last, and to libpq the last of equal keys counts, so the whole
     connection string travels there.
     """
-    known = conninfo_to_dict(database_url)
+    known = {name: str(text) for name, text in conninfo_to_dict(database_url).items()}
     password = make_conninfo(password=known.pop("password", "")).removeprefix("password=")
     everything = f"{password or chr(39) * 2} {make_conninfo(**known)}"
     return make_conninfo(host="-", port="5432", dbname="-", user="-", password=everything)

@@ -15,7 +15,7 @@ from environ.fileaware_mapping import FileAwareMapping
 from artstore import broker, logs
 
 
-class _Environment(FileAwareMapping):
+class _Environment(FileAwareMapping):  # type: ignore[misc]  # the library is not typed
     """A line end at the end of a secret's file is no part of the secret."""
 
     def __getitem__(self, key: str) -> str:

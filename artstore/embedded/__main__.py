@@ -51,7 +51,7 @@ class _Copied(io.TextIOBase):
         self._targets = (self._log,) if is_same else (self._screen, self._log)
 
     def __enter__(self) -> "_Copied":
-        sys.stdout = self  # type: ignore[assignment] - it is all that is used of a stream
+        sys.stdout = self
         return self
 
     def __exit__(self, *_: object) -> None:

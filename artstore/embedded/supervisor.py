@@ -131,9 +131,11 @@ class Supervisor:
         secret_files.write(self._layout.database_url_file, f"{self._database_url}\n")
 
     def _bootstrap(self) -> None:
-        files = ("--client-file", str(self._layout.client_file))
-        files += ("--elements-file", str(self._layout.elements_file))
-        self._command("bootstrap", "bootstrap", *files)
+        self._command(
+            "bootstrap",
+            *("bootstrap", "--client-file", str(self._layout.client_file)),
+            *("--elements-file", str(self._layout.elements_file)),
+        )
 
     def _start_web(self) -> None:
         member = Tended(plan.web(self._plan), STOP_TIMEOUT_SECONDS)
