@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from storage_node.errors import StorageFull
 
 # An upload that did not declare its size reserves this much beyond what it has written.
-UNDECLARED_STEP_BYTES = 2**20
+UNDECLARED_STEP_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
