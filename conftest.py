@@ -61,6 +61,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> None:
+    """The test database with signing keys in it: making three RSA keys for each test is dear."""
+    from apps.admin import keys
+
+    with django_db_blocker.unblock():
+        keys.ensure_signing_keys(timezone.now())
+
+
+@pytest.fixture(scope="session")
 def live_web() -> Iterator[LiveSystem]:
     """The whole system as `make up` starts it, one for the run: gunicorn, nodes, worker, beat."""
     system = LiveSystem()

@@ -126,6 +126,7 @@ COMMANDS: dict[str, str] = {
     "list_elements": "reads",
     "rebuild_registry": "makes records match files",
     "register_element": "element.register",
+    "register_nodes": "element.register",
     "set_element_mode": "element.mode",
     "sync_elements": "makes records match files",
     "bootstrap": "key.create, user.create, service_account.create",

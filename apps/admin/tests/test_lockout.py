@@ -39,7 +39,7 @@ def guess(number):
         sessions.sign_in(attempt, timezone.now())
     except ArtStoreError as refusal:
         return refusal.code
-with ThreadPoolExecutor(25) as threads:
+with ThreadPoolExecutor(12) as threads:
     print(json.dumps(collections.Counter(threads.map(guess, range(int(sys.argv[2]))))))
 """
 
