@@ -36,6 +36,7 @@ SWEEPS_PER_TIMEOUT = 4
 # How long the rest of a refused body is read and dropped, so that the refusal is not lost to a reset (nginx does the same).
 LINGER_SECONDS = 30.0
 LINGER_QUIET_SECONDS = 5.0
+GOODBYE_SECONDS = 0.5
 # TCP_INFO of Linux, struct tcp_info of linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
 _TCP_INFO = 11
 _TCP_INFO_BYTES = 128
@@ -257,12 +258,29 @@ class NodeProtocol(HttpToolsProtocol):
             self._linger_while_busy()
         else:
             super().on_response_complete()
+            if self.transport.is_closing():
+                self._say_goodbye()
 
     def _linger_while_busy(self) -> None:
         if self.loop.time() - self._moved_at > LINGER_QUIET_SECONDS:
             self.transport.close()
         elif not self.transport.is_closing():
             self.loop.call_later(LINGER_QUIET_SECONDS / 2, self._linger_while_busy)
+
+    def shutdown(self) -> None:
+        """The node ends: an idle connection is closed at once, a busy one after its answer."""
+        idle = self._active is None
+        super().shutdown()
+        if idle:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Over TLS closing waits for the peer's goodbye, which a pooled connection never says: once everything is
+        sent it is not waited for long."""
+        if self.transport.get_write_buffer_size() == 0:
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+        else:
+            self.loop.call_later(GOODBYE_SECONDS, self._say_goodbye)
 
     # --- patience -------------------------------------------------------------------------------------------------
 
