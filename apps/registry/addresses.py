@@ -45,7 +45,7 @@ class AddressPolicy:
             return None if self.allow_loopback else str(_("it is a loopback address"))
         if ip in _METADATA or ip.is_link_local:
             return str(_("it is a link-local or metadata address"))
-        if ip.is_multicast or ip.is_unspecified:
+        if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
             return str(_("it is not the address of one machine"))
         if ip.is_private or (ip.version == 4 and ip in _SHARED):
             return None if self.allow_private else str(_("it is a private address"))

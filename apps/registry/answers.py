@@ -122,12 +122,15 @@ def read_limited(response: requests.Response, limit_bytes: int) -> bytes:
     announced = response.headers.get("Content-Length", "")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise invalid("is too long")
+    raw = b""
     try:
-        raw = bytes(response.raw.read(limit_bytes + 1, decode_content=False))
+        # One read may come up short without an error; only an empty one is the end.
+        while part := response.raw.read(limit_bytes + 1 - len(raw), decode_content=False):
+            raw += part
+            if len(raw) > limit_bytes:
+                raise invalid("is too long")
     except (HTTPError, OSError) as failure:
         raise errors.NodeUnreachable(_("The element's answer broke off.")) from failure
-    if len(raw) > limit_bytes:
-        raise invalid("is too long")
     return raw
 
 

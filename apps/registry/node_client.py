@@ -25,6 +25,8 @@ from apps.registry.attributes import AttributesInvalid, FileAttributes
 from apps.registry.deadlines import Call, watchdog
 from artstore.logs import request_id_var
 
+_TOO_LONG = _("The element took too long to answer.")
+
 Token = str | Callable[[], str] | None
 
 EXPECT_OVER_BYTES = 1024 * 1024
@@ -255,6 +257,9 @@ class NodeClient:
                 yield response, identity
         except errors.NodeUnreachable as failure:
             failure.sent_body = call.body_started
+            if call.expired:
+                # Whatever the cut answer looked like, this is what happened.
+                raise errors.NodeUnreachable(_TOO_LONG, sent_body=call.body_started) from failure
             raise
         finally:
             call.finish()
@@ -310,7 +315,7 @@ def _frame(request: requests.PreparedRequest, upload: Upload) -> None:
 
 def _reason(failure: Exception, call: Call) -> Any:
     if call.expired:
-        return _("The element took too long to answer.")
+        return _TOO_LONG
     if isinstance(failure, requests.exceptions.SSLError):
         return _("The element's TLS certificate is not the one trusted for it.")
     if isinstance(failure, requests.exceptions.ConnectTimeout):

@@ -20,7 +20,7 @@ from typing import Any
 import certifi
 import requests
 from django.conf import settings
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -290,11 +290,12 @@ def session(ca_pem: str) -> requests.Session:
     with _sessions_lock:
         found = _sessions.get(key)
         if found is None:
-            found = _sessions[key] = _new_session(NodeAdapter(_trust(ca_pem)))
+            found = _sessions[key] = session_over(NodeAdapter(_trust(ca_pem)))
         return found
 
 
-def _new_session(adapter: HTTPAdapter) -> requests.Session:
+def session_over(adapter: BaseAdapter) -> requests.Session:
+    """A session that takes nothing from its surroundings and reaches nodes through `adapter`."""
     made = requests.Session()
     # No proxy, netrc or CA bundle from the environment, and no cookies: a node sets none.
     made.trust_env = False

@@ -22,15 +22,8 @@ from apps.registry.models import (
     element_id_of,
 )
 from apps.registry.node_client import NodeClient, Upload
-from storage_node.tests.node_process import (
-    Certificates,
-    Issuer,
-    NodeProcess,
-    NodeSession,
-    free_port,
-)
+from storage_node.tests.node_process import Certificates, Issuer, NodeProcess, NodeSession
 
-FIRST_PORT, LAST_PORT = 18250, 18299
 _names = itertools.count(1)
 
 
@@ -54,7 +47,6 @@ class Site:
         (folder / "keys.json").write_text(json.dumps({"keys": keys.keyring.jwks()}))
         settings = {"SE_JWKS_FILE": str(folder / "keys.json"), **environment}
         node = NodeProcess(folder, certificates, Issuer(), storage_id, settings)
-        node.port = free_port(FIRST_PORT, LAST_PORT)
         node.start()
         return cls(node, _row(node, certificates))
 

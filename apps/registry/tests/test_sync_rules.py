@@ -390,9 +390,7 @@ def test_rule_5_another_instance_stops_the_sync_with_nothing_changed(site: Any) 
 # --- 6. many files missing without a tombstone wait for a person ---
 
 
-def test_rule_6_too_many_missing_files_wait_for_confirmation(
-    site: Any, settings: Any
-) -> None:
+def test_rule_6_too_many_missing_files_wait_for_confirmation(site: Any, settings: Any) -> None:
     settings.ARTSTORE_SYNC_MISSING_FILES = 2
     lost = [make.record(site.element) for _ in range(3)]
     run = site.sync(full=True)
@@ -409,9 +407,7 @@ def test_rule_6_an_emptied_element_waits_too(site: Any) -> None:
     assert site.sync(full=True).status == "needs_confirmation"
 
 
-def test_rule_6_deletions_with_a_tombstone_need_no_confirmation(
-    site: Any, settings: Any
-) -> None:
+def test_rule_6_deletions_with_a_tombstone_need_no_confirmation(site: Any, settings: Any) -> None:
     settings.ARTSTORE_SYNC_MISSING_FILES = 0
     settings.ARTSTORE_SYNC_MISSING_PERCENT = 0
     files = [site.put() for _ in range(5)]
