@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -117,8 +117,8 @@ def test_an_awkward_name_comes_back_as_it_went_in(
     content.write_bytes(name.encode())
     status, body = curl(
         header_file,
-        *("-T", str(content), "-X", "POST", "-G", "--data-urlencode", f"filename={name}"),
-        f"{live_web.api}/files/upload",
+        *("-T", str(content), "-X", "POST"),
+        f"{live_web.api}/files/upload?filename={quote(name)}",
     )
     assert status == 201, body
     check_round_trip(live_web, token, json.loads(body), name)
