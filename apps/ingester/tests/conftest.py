@@ -1,17 +1,17 @@
-"""Elements on real nodes, a real gunicorn, and somebody who uploads.
+"""A site for a whole module: keys, a real node, its element, and (when asked for) a gunicorn.
 
-Our own modules are imported inside: pytest reads this file before the settings have a database.
+What the site needs is committed once, before any test's own transaction; tests read what other
+processes committed and roll back what they wrote. Our own modules are imported inside, because
+pytest reads this file before the settings have a database.
 """
 
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-
-from storage_node.tests.node_process import NodeProcess
+from pytest_django import DjangoDbBlocker
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,27 @@ def fresh_process() -> None:
     credentials.forget_proofs()
 
 
-@pytest.fixture
-def element(transactional_db: None, node: NodeProcess) -> Any:
-    """A registered element in mode edit."""
-    from apps.ingester.tests.web_process import element_on
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Any]:
+    """Signing keys and one `edit` element on a real node, committed for this module."""
+    from apps.ingester.tests.site import Site
 
-    return element_on(node)
+    with django_db_blocker.unblock():
+        made = Site.build(tmp_path_factory.mktemp("site"))
+        try:
+            yield made
+        finally:
+            made.remove()
+
+
+@pytest.fixture
+def element(site: Any, db: None) -> Any:
+    """The site's element, fresh from the database."""
+    return site.element_row()
 
 
 @pytest.fixture
@@ -41,19 +56,16 @@ def uploader() -> Any:
     return Principal("service_account", "sa_test_1", uuid.uuid4(), scopes=scopes)
 
 
-@pytest.fixture
-def web(element: Any, tmp_path: Path) -> Iterator[Any]:
-    """A gunicorn that serves the API over this test's database and element."""
-    from apps.ingester.tests.web_process import WebProcess
-
-    with WebProcess(tmp_path / "web.log") as running:
-        yield running
+@pytest.fixture(scope="module")
+def web(site: Any) -> Any:
+    """A gunicorn that serves the API over the site."""
+    return site.web()
 
 
-@pytest.fixture
-def token(transactional_db: None, service_token: Callable[..., str]) -> str:
+@pytest.fixture(scope="module")
+def token(site: Any) -> str:
     """The token of an account that may read and write files."""
-    return service_token("files:read", "files:write")
+    return str(site.token("files:read", "files:write"))
 
 
 @pytest.fixture
@@ -63,3 +75,19 @@ def caller(token: str) -> Iterator[requests.Session]:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {token}"
         yield session
+
+
+@pytest.fixture
+def nothing_stored(site: Any, db: None) -> Iterator[None]:
+    """The test must leave no record behind, in whatever status."""
+    from apps.registry.models import FileRecord
+
+    before = FileRecord.objects.count()
+    yield
+    assert FileRecord.objects.count() == before
+
+
+@pytest.fixture(scope="module")
+def reader_token(site: Any) -> str:
+    """The token of an account that may only read files."""
+    return str(site.token("files:read"))

@@ -14,6 +14,8 @@ from apps.ingester.incoming import UploadHead
 from apps.ingester.upload import Stored, Uploader
 from apps.registry.models import FileRecord, StorageElement, columns_of
 
+pytestmark = pytest.mark.django_db
+
 MIB = 1024 * 1024
 
 

@@ -26,7 +26,8 @@ START_SECONDS = 30.0
 def element_on(node: NodeProcess, available_bytes: int | None = None) -> StorageElement:
     """The node as a registered, freshly probed element."""
     ca_pem = node.certificates.ca.read_text()
-    info = NodeClient(NodeAddress(node.base_url, ca_pem=ca_pem)).get_info().body
+    answer = NodeClient(NodeAddress(node.base_url, ca_pem=ca_pem)).get_info()
+    info = answer.body
     room = available_bytes if available_bytes is not None else 10 * 1024**3
     return StorageElement.objects.create(
         id=element_id_of(node.storage_id),
@@ -34,6 +35,7 @@ def element_on(node: NodeProcess, available_bytes: int | None = None) -> Storage
         url=node.base_url,
         storage_id=node.storage_id,
         instance_id=info["instance_id"],
+        epoch=answer.identity.epoch,
         ca_pem=ca_pem,
         mode=info["mode"],
         status=ElementStatus.ONLINE,
@@ -63,7 +65,7 @@ class WebProcess:
             self.process = subprocess.Popen(
                 self._command(),
                 cwd=REPOSITORY,
-                env=os.environ | {"DATABASE_URL": _test_database_url()} | self.environment,
+                env=os.environ | {"DATABASE_URL": test_database_url()} | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -94,6 +96,7 @@ class WebProcess:
             str(self.threads),
             "--graceful-timeout",
             "5",
+            "--no-control-socket",
         ]
 
     def workers(self) -> list[int]:
@@ -124,7 +127,7 @@ class WebProcess:
         self.stop()
 
 
-def _test_database_url() -> str:
+def test_database_url() -> str:
     """The address of the database the test works in."""
     name = connection.settings_dict["NAME"]
     url = os.environ["DATABASE_URL"]
