@@ -27,9 +27,9 @@ FINDINGS_EXIT = 1
 def _serve(_: argparse.Namespace) -> int:
     settings = config.read(os.environ)
     logs.configure(settings.log_level, settings.log_format)
-    listener = app.listening_socket(settings)
+    ready = app.prepared(settings)
     claimed = directory.claim(config.store_options(settings), utc_now())
-    uvloop.run(app.serve(settings, claimed, listener))
+    uvloop.run(app.serve(ready, claimed))
     return 0
 
 

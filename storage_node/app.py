@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -26,11 +26,12 @@ from storage_node.config import ConfigInvalid, NodeConfig
 from storage_node.directory import NodeDirectory
 from storage_node.envelope import Envelope
 from storage_node.errors import RefusedToStart
-from storage_node.keys import KeyRing
+from storage_node.keys import KeyRing, KeysUnreachable
 from storage_node.metrics import Metrics
 from storage_node.protocol import NodeProtocol, sweep_for_ever
 from storage_node.readings import Readings
 from storage_node.store import Store
+from storage_node.tls import ServerTls
 
 TRANSFER_THREADS = 16
 HOUSEKEEPING_THREADS = 4
@@ -46,7 +47,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def listening_socket(config: NodeConfig) -> socket.socket:
+@dataclass(frozen=True)
+class Prepared:
+    """What a node needs before it takes hold of its directory. `tls` None: plain HTTP on loopback."""
+
+    config: NodeConfig
+    tls: ServerTls | None
+    fetch_keys: Callable[[], bytes]
+    listener: socket.socket
+
+
+def _listening_socket(config: NodeConfig) -> socket.socket:
     """Bound before anything is opened, so that a taken port is said in the operator's words."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
@@ -61,20 +72,35 @@ def listening_socket(config: NodeConfig) -> socket.socket:
         ) from None
 
 
-def _key_ring(config: NodeConfig, directory: NodeDirectory) -> KeyRing:
+def _key_source(config: NodeConfig) -> Callable[[], bytes]:
+    """Where keys come from; a file is tried at once, an address may still be down and is asked later."""
     if config.jwks_url is not None:
-        fetch = keys.url_source(config.jwks_url, config.ca_cert)
-    else:
-        assert config.jwks_file is not None  # config.read refuses to go on without either
-        fetch = keys.file_source(config.jwks_file)
-    ring = KeyRing(fetch, directory.save_keys_copy, config.jwks_max_age_seconds, utc_now)
+        try:
+            return keys.url_source(config.jwks_url, config.ca_cert)
+        except OSError as problem:
+            raise ConfigInvalid(
+                [f"SE_CA_CERT={config.ca_cert} is no certificate in PEM ({problem})."]
+            ) from None
+    assert config.jwks_file is not None  # config.read refuses to go on without either
+    fetch = keys.file_source(config.jwks_file)
+    try:
+        keys.parse_key_set(fetch(), utc_now())
+    except KeysUnreachable as problem:
+        raise ConfigInvalid([f"SE_JWKS_FILE={config.jwks_file} is of no use: {problem}."]) from None
+    return fetch
+
+
+def _key_ring(ready: Prepared, directory: NodeDirectory) -> KeyRing:
+    max_age_seconds = ready.config.jwks_max_age_seconds
+    ring = KeyRing(ready.fetch_keys, directory.save_keys_copy, max_age_seconds, utc_now)
     copy = directory.read_keys_copy()
     if copy is not None:
         ring.load_copy(copy)
     return ring
 
 
-def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
+def _node(ready: Prepared, directory: NodeDirectory) -> Node:
+    config = ready.config
     node: Node
 
     def note_trusted_clock(issued_at: int, now: datetime) -> None:
@@ -82,7 +108,7 @@ def _node(config: NodeConfig, directory: NodeDirectory) -> Node:
             node.opened.note_trusted_clock(issued_at, now)
 
     check = TokenCheck(
-        _key_ring(config, directory), config.issuer, config.audience, note_trusted_clock
+        _key_ring(ready, directory), config.issuer, config.audience, note_trusted_clock
     )
     node = Node(
         config=config,
@@ -112,21 +138,13 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _server(node: Node, traces: telemetry.Traces) -> _Server:
+def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Server:
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"standing_headers": node.standing_headers}
 
-    config = node.config
     router = api.router(node)
     router.lifespan_context = lifespan
-    tls: dict[str, Any] = {}
-    if not config.insecure_loopback:
-        tls = {
-            "ssl_certfile": config.tls_cert,
-            "ssl_keyfile": config.tls_key,
-            "ssl_context_factory": _modern_tls,
-        }
     settings = uvicorn.Config(
         Envelope(router, node, traces),
         http=NodeProtocol,
@@ -138,15 +156,9 @@ def _server(node: Node, traces: telemetry.Traces) -> _Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
-        **tls,
+        ssl_context_factory=None if tls is None else lambda _config, _make: tls.context,
     )
     return _Server(settings, node.stopping)
-
-
-def _modern_tls(_: uvicorn.Config, make: Any) -> ssl.SSLContext:
-    context: ssl.SSLContext = make()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class _Engine:
@@ -199,21 +211,34 @@ def _end_with(server: _Server, task: "asyncio.Task[None]") -> None:
         server.should_exit = True
 
 
-async def serve(config: NodeConfig, directory: NodeDirectory, listener: socket.socket) -> None:
+def prepared(config: NodeConfig) -> Prepared:
+    """Everything that can be wrong without the directory: certificate, keys, port. Raises ConfigInvalid."""
+    tls = None
+    if not config.insecure_loopback:
+        assert config.tls_cert is not None  # config.read refuses to go on without them
+        assert config.tls_key is not None
+        tls = ServerTls(config.tls_cert, config.tls_key)
+    return Prepared(config, tls, _key_source(config), _listening_socket(config))
+
+
+async def serve(ready: Prepared, directory: NodeDirectory) -> None:
     """Serve until told to stop; raises RefusedToStart when the directory turns out not to be servable."""
+    config, tls = ready.config, ready.tls
     traces = telemetry.start(config.storage_id, config.otlp_endpoint)
-    node = _node(config, directory)
-    server = _server(node, traces)
+    node = _node(ready, directory)
+    server = _server(node, traces, tls)
     engine = _Engine(node, server)
     opening = asyncio.create_task(engine.open())
     others = [
         asyncio.create_task(node.check.ring.keep_fresh()),
         asyncio.create_task(sweep_for_ever(server.server_state, config.stall_timeout_seconds)),
     ]
+    if tls is not None:
+        others.append(asyncio.create_task(tls.keep_current()))
     for task in others:
         task.add_done_callback(partial(_end_with, server))
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[ready.listener])
     finally:
         for task in others:
             task.cancel()

@@ -29,7 +29,7 @@ _DURATION_UNITS = {
     "d": 86400.0,
     "w": 604800.0,
 }
-_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER_AND_UNIT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _STORAGE_ID = re.compile(r"[a-z0-9-]{1,63}")
 _MODES = ("edit", "rw", "ro", "ar")
 _LOG_LEVELS = ("debug", "info", "warning", "error")

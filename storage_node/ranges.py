@@ -10,7 +10,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from storage_node.errors import InvalidRange
 
-_ONE_RANGE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*")
+_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*")
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
@@ -84,8 +84,8 @@ def slice_of(asked: Asked, stored: Stored) -> Slice:
 
 def _whole_or_refused(text: str, whole: Slice) -> Slice:
     """Ranges of other units and several ranges are ignored; `bytes=` with nonsense after it is refused."""
-    unit, _, rest = text.strip().partition("=")
-    if unit.lower() != "bytes" or "," in rest:
+    unit, sign, rest = text.strip().partition("=")
+    if unit.lower() != "bytes" or not sign or "," in rest:
         return whole
     raise InvalidRange("The download was refused: the Range header can not be read.", whole.end)
 
