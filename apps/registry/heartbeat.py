@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 
 from django.db import DatabaseError
 
@@ -27,11 +28,17 @@ class Heart:
 
     def stop(self) -> None:
         self._stopped.set()
+        self._quietly(lambda: WorkerHeartbeat.leave(self.name))
 
     def beat(self) -> None:
-        """One sign of life. A database that is away is somebody else's alarm."""
+        """One sign of life."""
+        self._quietly(lambda: WorkerHeartbeat.beat([self.name]))
+
+    @staticmethod
+    def _quietly(write: Callable[[], None]) -> None:
+        """A database that is away is somebody else's alarm."""
         try:
-            WorkerHeartbeat.beat([self.name])
+            write()
         except DatabaseError:
             logger.warning("the heartbeat was not written", exc_info=True)
         finally:

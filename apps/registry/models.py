@@ -12,7 +12,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchVectorField
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -277,9 +277,10 @@ class FileRecord(models.Model):
             .select_for_update(skip_locked=True)
             .values("pk")[:limit]
         )
-        cls.objects.filter(
-            pk__in=stale, status=FileStatus.UPLOADING, lease_expires_at__lte=Now()
-        ).update(lease_id=lease.id, lease_expires_at=Now() + lease.duration)
+        with transaction.atomic():
+            cls.objects.filter(
+                pk__in=stale, status=FileStatus.UPLOADING, lease_expires_at__lte=Now()
+            ).update(lease_id=lease.id, lease_expires_at=Now() + lease.duration)
         return list(cls.objects.filter(status=FileStatus.UPLOADING, lease_id=lease.id))
 
     @classmethod
@@ -481,6 +482,11 @@ class WorkerHeartbeat(models.Model):
         WorkerHeartbeat.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["name"], update_fields=["seen_at"]
         )
+
+    @classmethod
+    def leave(cls, name: str) -> None:
+        """A worker that ends in order is not missed."""
+        cls.objects.filter(pk=name).delete()
 
     @classmethod
     def forget_silent(cls, silence: dt.timedelta) -> int:

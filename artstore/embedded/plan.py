@@ -209,9 +209,18 @@ def web(plan: Plan) -> Child:
 
 
 def worker(plan: Plan) -> Child:
-    options = ["worker", "--loglevel=INFO", "--concurrency=2", "--without-mingle"]
+    # Threads: tasks wait for elements, and two silent ones must not stop the rest.
+    options = ["worker", "--loglevel=INFO", "--pool=threads", "--concurrency=16"]
     return _python_child(
-        plan, "worker", "-m", "celery", "-A", "artstore", *options, "--without-gossip"
+        plan,
+        "worker",
+        "-m",
+        "celery",
+        "-A",
+        "artstore",
+        *options,
+        "--without-gossip",
+        "--without-mingle",
     )
 
 
