@@ -8,6 +8,7 @@ import datetime as dt
 import uuid
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -137,6 +138,13 @@ class ServiceAccount(models.Model):
 
     def __str__(self) -> str:
         return self.client_id
+
+    @classmethod
+    def with_secret_ending(cls, now: dt.datetime) -> "models.QuerySet[ServiceAccount]":
+        """Active accounts whose secret ends within the warning time, or has ended."""
+        soon = now + dt.timedelta(days=settings.ARTSTORE_SECRET_WARNING_DAYS)
+        ending = cls.objects.filter(status=AccountStatus.ACTIVE, secret_expires_at__lte=soon)
+        return ending.order_by("secret_expires_at", "client_id")
 
 
 class KeyState(models.TextChoices):

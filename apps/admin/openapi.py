@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its metaclass registers subclasses untyped
+class BearerScheme(OpenApiAuthenticationExtension):
     target_class = "apps.admin.authentication.BearerAuthentication"
     name = "bearer"
 

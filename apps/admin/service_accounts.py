@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from apps.admin import audit, digests
@@ -156,14 +155,6 @@ def authenticate(client_id: str, client_secret: str, now: dt.datetime) -> Authen
         return None
     _note_use(account, now)
     return Authenticated(account, ends)
-
-
-def expiring(now: dt.datetime) -> QuerySet[ServiceAccount]:
-    """Active accounts whose secret ends within the warning time, or has ended."""
-    soon = now + dt.timedelta(days=settings.ARTSTORE_SECRET_WARNING_DAYS)
-    return ServiceAccount.objects.filter(
-        status=AccountStatus.ACTIVE, secret_expires_at__lte=soon
-    ).order_by("secret_expires_at", "client_id")
 
 
 def _note_use(account: ServiceAccount, now: dt.datetime) -> None:

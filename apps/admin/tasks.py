@@ -5,7 +5,8 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from apps.admin import keys, lockout, metrics, service_accounts, sessions, throttling
+from apps.admin import keys, lockout, sessions, throttling
+from apps.admin.models import ServiceAccount
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,8 @@ def expire_sessions() -> None:
 
 @shared_task(name="admin.warn_of_expiring_secrets", ignore_result=True, time_limit=60)
 def warn_of_expiring_secrets() -> None:
-    """Daily: one warning per account whose secret ends soon or has ended."""
-    accounts = list(service_accounts.expiring(timezone.now()))
-    metrics.SECRETS_EXPIRING.set(len(accounts))
-    for account in accounts:
+    """A few times a day: one warning per account whose secret ends soon or has ended."""
+    for account in ServiceAccount.with_secret_ending(timezone.now()):
         logger.warning(
             "the secret of service account %s ends at %s: rotate it",
             account.client_id,

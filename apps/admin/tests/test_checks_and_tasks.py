@@ -6,6 +6,7 @@ import logging
 import pytest
 from cryptography.fernet import Fernet
 from django.core import checks
+from django.test import Client
 from django.utils import timezone
 
 from apps.admin import keys, tasks
@@ -87,3 +88,16 @@ def test_the_task_warns_of_secrets_that_end_soon(caplog: pytest.LogCaptureFixtur
     assert soon.account.client_id in caplog.text
     assert later.account.client_id not in caplog.text
     assert soon.client_secret not in caplog.text
+
+
+def test_the_metrics_page_tells_what_the_rows_say() -> None:
+    account = make.account().account
+    ServiceAccount.objects.filter(pk=account.pk).update(secret_expires_at=timezone.now())
+    LoginThrottle.objects.create(
+        name_digest="x", locked_until=timezone.now() + dt.timedelta(minutes=5)
+    )
+    page = Client().get("/metrics").content.decode()
+    assert "artstore_service_account_secrets_expiring 1.0" in page
+    assert "artstore_locked_names 1.0" in page
+    assert "artstore_signing_key_age_seconds" in page
+    assert "artstore_logins_total" in page
