@@ -68,7 +68,8 @@ class Visit:
 
     def close(self) -> None:
         self.context.close()
-        assert self.complaints == []
+        if self.complaints:
+            raise AssertionError("\n".join(self.complaints))
 
     # --- what a person does -----------------------------------------------------------------------
 
