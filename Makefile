@@ -16,7 +16,8 @@ CHECK_SETTINGS = ARTSTORE_SECRET_KEY=check ARTSTORE_DIGEST_KEY=check ARTSTORE_KE
 GUARDS = test_layers test_sizes test_docs test_schema test_error_shape
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status manage test test-django test-node check drill bench screenshots messages lock clean browser
+CHECKS = check-style check-types check-migrations check-guards
+.PHONY: help run up down status manage test test-django test-node check $(CHECKS) drill bench screenshots messages lock clean browser
 
 help:
 	@echo "make run          the whole system in the foreground; Ctrl-C stops it"
@@ -75,11 +76,22 @@ test-django: $(DEV_STAMP) browser
 test-node: $(NODE_STAMP)
 	.venv-node/bin/python -m pytest -q -c storage_node/pytest.ini --rootdir storage_node -m "not drill" storage_node
 
+# Each check runs whatever the others say, so that one look shows everything.
 check: $(DEV_STAMP)
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+
+check-style: $(DEV_STAMP)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+
+check-types: $(DEV_STAMP)
 	$(CHECK_SETTINGS) .venv/bin/mypy artstore apps storage_node
+
+check-migrations: $(DEV_STAMP)
 	$(CHECK_SETTINGS) .venv/bin/python manage.py makemigrations --check --dry-run --skip-checks
+
+# Layers, sizes, docs, schema drift, error shape, catalogues: tests, because each shows that it can fail.
+check-guards: $(DEV_STAMP)
 	.venv/bin/python -m pytest -q $(GUARDS:%=artstore/tests/%.py)
 
 drill: $(DEV_STAMP) $(NODE_STAMP)
@@ -105,7 +117,7 @@ browser:
 # --- upkeep -----------------------------------------------------------------------------------
 
 messages: $(DEV_STAMP)
-	$(CHECK_SETTINGS) .venv/bin/python manage.py make_messages
+	$(CHECK_SETTINGS) .venv/bin/python -m artstore.catalogue
 
 lock: $(DEV_STAMP)
 	PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
