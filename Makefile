@@ -13,11 +13,11 @@ NODE_STAMP = .venv-node/.installed
 # What the checks read of Django needs settings that load; nothing connects anywhere with these.
 CHECK_SETTINGS = ARTSTORE_SECRET_KEY=check ARTSTORE_DIGEST_KEY=check ARTSTORE_KEY_ENCRYPTION_KEYS=check \
 	DATABASE_URL=postgresql://check/check DJANGO_SETTINGS_MODULE=artstore.settings
-GUARDS = test_layers test_sizes test_docs test_schema test_error_shape
+GUARDS = test_layers test_sizes test_docs test_schema test_error_shape test_console_messages
 
 .DEFAULT_GOAL := help
 CHECKS = check-style check-types check-migrations check-guards
-.PHONY: help run up down status manage test test-django test-node check $(CHECKS) drill bench screenshots messages lock clean browser
+.PHONY: help run up down status manage test test-django test-node check $(CHECKS) drill bench screenshots messages schema lock clean browser
 
 help:
 	@echo "make run          the whole system in the foreground; Ctrl-C stops it"
@@ -25,7 +25,7 @@ help:
 	@echo "make manage ARGS='create_service_account ci --scopes files:read'   an operator's command"
 	@echo "make test         everything that proves it works; make check   style, types, guards"
 	@echo "make drill, bench long durability and load drills; measurements"
-	@echo "make screenshots, messages, lock, clean"
+	@echo "make screenshots, messages, schema, lock, clean"
 
 # --- environments -----------------------------------------------------------------------------
 
@@ -88,7 +88,8 @@ check-types: $(DEV_STAMP)
 	$(CHECK_SETTINGS) .venv/bin/mypy artstore apps storage_node
 
 check-migrations: $(DEV_STAMP)
-	$(CHECK_SETTINGS) .venv/bin/python manage.py makemigrations --check --dry-run --skip-checks
+	@# It would also compare with the tables of a database; the settings name none.
+	$(CHECK_SETTINGS) .venv/bin/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --skip-checks
 
 # Layers, sizes, docs, schema drift, error shape, catalogues: tests, because each shows that it can fail.
 check-guards: $(DEV_STAMP)
@@ -98,8 +99,10 @@ drill: $(DEV_STAMP) $(NODE_STAMP)
 	.venv-node/bin/python -m pytest -c storage_node/pytest.ini --rootdir storage_node -m drill storage_node
 	.venv/bin/python -m pytest -m drill
 
+# Every measurement is a module of bench/ that can also be run alone: python -m bench.<name>
 bench: $(DEV_STAMP)
-	.venv/bin/python -m bench
+	@for script in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
+		.venv/bin/python -m bench.$$(basename $$script .py) || exit 1; done
 
 screenshots: $(DEV_STAMP) browser
 	.venv/bin/python -m pytest -q -m browser artstore/tests/test_console_screenshots.py --screenshots docs/screenshots
