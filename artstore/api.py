@@ -146,8 +146,9 @@ def _answer_framework(failure: drf.APIException) -> Response:
     headers: dict[str, str] = {}
     if getattr(failure, "auth_header", None):
         headers["WWW-Authenticate"] = failure.auth_header  # type: ignore[attr-defined]  # DRF sets it in handle_exception
-    if isinstance(failure, drf.Throttled) and failure.wait:
-        headers["Retry-After"] = str(int(failure.wait) + 1)
+    wait_seconds = getattr(failure, "wait", None)
+    if wait_seconds:
+        headers["Retry-After"] = str(int(wait_seconds) + 1)
     body = error_body(code, message or str(failure.detail))
     return Response(body, status=failure.status_code, headers=headers)
 

@@ -26,8 +26,9 @@ def page(
     request: HttpRequest, template: str, fragment: str, context: Mapping[str, Any]
 ) -> TemplateResponse:
     """Render `template`, or only `fragment` when HTMX asks for a part of the page."""
-    htmx = getattr(request, "htmx", None)
-    wants_part = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+    htmx: Any = getattr(request, "htmx", None)
+    is_htmx = htmx is not None and bool(htmx)
+    wants_part = is_htmx and not htmx.boosted and not htmx.history_restore_request
     return TemplateResponse(request, fragment if wants_part else template, dict(context))
 
 

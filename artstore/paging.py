@@ -69,8 +69,8 @@ class EnvelopePagination(BasePagination):
     total: int
     next_cursor: str | None
 
-    def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    def paginate_queryset(  # type: ignore[override]  # our lists are querysets, never plain sequences
+        self, queryset: QuerySet[Any, Any], request: Request, view: APIView | None = None
     ) -> list[Any]:
         order: Sequence[str] = getattr(view, "page_order", ("pk",))
         params = request.query_params

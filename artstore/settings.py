@@ -142,6 +142,17 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Names for choice sets that several components share under one field name.
+    "ENUM_NAME_OVERRIDES": {
+        "AccountStatus": "apps.admin.models.AccountStatus",
+        "ElementStatus": "apps.registry.models.ElementStatus",
+        "FileStatus": "apps.registry.models.FileStatus",
+        "VisibleFileStatus": ["active", "expired", "deleted"],
+        "MaintenanceStatus": ["maintenance", "online"],
+        "Mode": "apps.registry.models.Mode",
+        "Retention": "apps.registry.models.Retention",
+        "SyncStatus": "apps.registry.models.SyncStatus",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "artstore.api.schema_servers",
