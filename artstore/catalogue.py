@@ -129,7 +129,7 @@ def _source_files() -> Iterator[Path]:
 def _of_python(path: Path) -> Iterator[Sentence]:
     with path.open("rb") as file:
         for _line, function, found, _comments in extract_python(file, KEYWORDS, (), {}):
-            texts: list[Any] = [found] if isinstance(found, str) else list(found)
+            texts: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
             # A call on something that is no literal is somebody else's to extract.
             if all(isinstance(text, str) for text in texts[: _arity(str(function))]):
                 yield _sentence(str(function), texts)

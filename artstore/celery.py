@@ -21,7 +21,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@app.on_after_configure.connect
+@app.on_after_configure.connect  # type: ignore[union-attr]  # the instance has it, the stub thinks of the class
 def set_beat_table(sender: Celery, **_kwargs: object) -> None:
     """Name, how often in seconds, which task; tasks as strings, so this floor imports no app.
 

@@ -44,6 +44,6 @@ def _refuse_large(parser_context: Mapping[str, Any] | None) -> None:
     """Django reads no further than the declared length, so that is what has to be small."""
     limit_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     request = (parser_context or {}).get("request")
-    declared = request.META.get("CONTENT_LENGTH") if request is not None else None
-    if str(declared or "").isdigit() and int(declared) > limit_bytes:
+    declared = str(request.META.get("CONTENT_LENGTH") or "") if request is not None else ""
+    if declared.isdigit() and int(declared) > limit_bytes:
         raise ParseError(f"The body is larger than {limit_bytes} bytes.")

@@ -108,7 +108,7 @@ def control(field: BoundField) -> SafeString:
     """A form field's widget dressed for the theme, with its errors tied to it for screen readers."""
     kind = {"select": "form-select", "checkbox": "form-check-input", "radioselect": ""}
     classes = kind.get(field.widget_type, "form-control")
-    attrs = {"class": f"{classes} is-invalid" if field.errors else classes}
+    attrs: dict[str, str | bool] = {"class": f"{classes} is-invalid" if field.errors else classes}
     if field.errors:
         attrs["aria-errormessage"] = f"{field.auto_id}_error"
     return field.as_widget(attrs=attrs)
