@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
@@ -148,7 +149,7 @@ def allow(**acts: Act) -> type[ByMethod]:
     return type("Allow", (ByMethod,), {"acts": acts})
 
 
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def page(act: Act, **acts: Act) -> Callable[[View[P]], View[P]]:
@@ -159,7 +160,7 @@ def page(act: Act, **acts: Act) -> Callable[[View[P]], View[P]]:
 
     def guard(view: View[P]) -> View[P]:
         @functools.wraps(view)
-        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _to_login(request)
             bearer = _SessionBearer(getattr(request.user, "role", None))

@@ -54,7 +54,7 @@ def _receive(request: HttpRequest, body: ClientBody) -> HttpResponse:
     posted = QueryDict(mutable=True)
     for name, values in form.fields.items():
         posted.setlist(name, values)
-    request.POST = posted
+    request.POST = posted  # type: ignore[assignment]  # the stubs know only a frozen one
     return _store(request, form)
 
 

@@ -58,9 +58,9 @@ def address(context: dict[str, Any], changes: dict[str, Any]) -> str:
     """This search from its first page, with `changes`; empty fields are left out."""
     given: QueryDict = context["request"].GET
     kept = QueryDict(mutable=True)
-    for name in given:
-        if name not in {"offset", "cursor"} and given[name]:
-            kept[name] = given[name]
+    for name, value in given.items():
+        if name not in {"offset", "cursor"} and value:
+            kept[name] = str(value)
     for name, value in changes.items():
         kept[name] = str(value)
     return f"?{kept.urlencode()}"

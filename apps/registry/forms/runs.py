@@ -2,6 +2,7 @@
 
 from django import forms
 from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from apps.registry.models import StorageElement, SyncKind, SyncRun, SyncStatus
@@ -15,7 +16,8 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at 
 
     @property
     def count(self) -> int:
-        return self.object_list.order_by()[:EXACT_ROWS].count()  # type: ignore[union-attr]  # always a queryset here
+        rows: QuerySet[SyncRun] = self.object_list  # type: ignore[assignment]  # never a plain list here
+        return rows.order_by()[:EXACT_ROWS].count()
 
 
 class RunFilter(forms.Form):
