@@ -41,7 +41,16 @@ def decode_cursor(cursor: str, length: int) -> list[Any]:
         raise bad_parameter("cursor", "This is not a cursor this list gave out.") from failure
     if not isinstance(values, list) or len(values) != length:
         raise bad_parameter("cursor", "This cursor belongs to a list in another order.")
+    if not all(_is_storable(value) for value in values):
+        raise bad_parameter("cursor", "This is not a cursor this list gave out.")
     return values
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether PostgreSQL can compare with it: no NUL, no half of a surrogate pair, no structure."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int | float)
 
 
 def bad_parameter(name: str, message: str) -> ValidationError:
