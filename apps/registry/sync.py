@@ -207,7 +207,10 @@ class _Run:
         if not epoch:
             raise SyncStopped(_("The element is starting and cannot list its files yet."))
         new_epoch = epoch != self.element.epoch
-        if new_epoch:
+        last_change = info.body.get("last_change")
+        # A cursor ahead of the element: it was set back without a word.
+        set_back = isinstance(last_change, int) and self.element.cursor > last_change
+        if new_epoch or set_back:
             self.run.kind = SyncKind.FULL
         self.scope = self._scope(new_epoch=new_epoch)
         self._note_start(epoch)

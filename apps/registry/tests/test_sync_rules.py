@@ -62,7 +62,7 @@ def test_a_changes_sync_applies_what_was_added_edited_and_deleted(site: Any) -> 
 # --- 1. files created, changed, deleted during the run are never lost or wrongly deleted ---
 
 
-def test_rule_1_files_that_change_while_a_full_sync_reads_pages_end_up_right(
+def test_rule_1_prior_art_19_files_that_change_while_a_full_sync_reads_pages_end_up_right(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 3)
@@ -401,7 +401,7 @@ def test_rule_6_too_many_missing_files_wait_for_confirmation(site: Any, settings
     assert confirmed.pk != run.pk
 
 
-def test_rule_6_an_emptied_element_waits_too(site: Any) -> None:
+def test_rule_6_prior_art_21_an_emptied_element_waits_too(site: Any) -> None:
     for _ in range(101):
         make.record(site.element)
     assert site.sync(full=True).status == "needs_confirmation"
@@ -436,7 +436,7 @@ BAD_ITEMS = {
 
 
 @pytest.mark.parametrize("bad", BAD_ITEMS.values(), ids=BAD_ITEMS.keys())
-def test_rule_7_a_bad_item_is_rejected_alone(
+def test_rule_7_prior_art_20_a_bad_item_is_rejected_alone(
     site: Any, monkeypatch: pytest.MonkeyPatch, bad: dict[str, Any]
 ) -> None:
     spoilt, good = site.put(), site.put()
@@ -456,7 +456,7 @@ def test_rule_7_a_bad_item_is_rejected_alone(
     assert site.record(good.file_id).status == "active"
 
 
-def test_rule_7_an_item_only_the_database_refuses_is_found_and_rejected_alone(
+def test_rule_7_prior_art_20_an_item_only_the_database_refuses_is_found_and_rejected_alone(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [site.put() for _ in range(5)]
@@ -478,7 +478,7 @@ def test_rule_7_an_item_only_the_database_refuses_is_found_and_rejected_alone(
 # --- 8. an equal sync writes no record ---
 
 
-def test_rule_8_an_equal_sync_writes_no_record(site: Any) -> None:
+def test_rule_8_prior_art_23_an_equal_sync_writes_no_record(site: Any) -> None:
     for number in range(20):
         site.put(tags=["t"], metadata={"n": number, "deep": {"a": [1, None, "x"]}})
     site.sync(full=True)

@@ -166,7 +166,9 @@ def test_every_call_of_the_contract_is_made_or_named_as_nobodys() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in names(*CALLED) if name not in UNSENDABLE])
-def test_the_client_makes_the_request(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prior_art_27_the_client_makes_the_request(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = request_of(example(name))
     fake, _outcome = play(name, monkeypatch)
     sent = fake.requests[0]
@@ -197,7 +199,9 @@ def _attributes(header: str) -> Any:
 
 
 @pytest.mark.parametrize("name", names(*CALLED))
-def test_the_client_reads_the_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prior_art_27_the_client_reads_the_answer(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = example(name)["response"]
     _fake, outcome = play(name, monkeypatch)
     body = answer.get("body")
