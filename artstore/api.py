@@ -36,7 +36,6 @@ _DRF_CODES: dict[type[drf.APIException], tuple[str, str]] = {
     drf.UnsupportedMediaType: ("UNSUPPORTED_MEDIA_TYPE", ""),
     drf.Throttled: ("THROTTLED", ""),
     drf.ParseError: ("VALIDATION_ERROR", ""),
-    drf.NotAcceptable: ("NOT_ACCEPTABLE", ""),
 }
 
 _STATUS_CODES = {

@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from django.views.generic import RedirectView
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.negotiation import DefaultContentNegotiation
 
 from artstore import health
 
@@ -30,13 +31,19 @@ _PAGE_PATTERNS = (
 )
 
 
+class _SchemaView(SpectacularAPIView):
+    """The OpenAPI document, as YAML or JSON: the one place where `Accept` chooses."""
+
+    content_negotiation_class = DefaultContentNegotiation
+
+
 def compose(modules: tuple[str, ...]) -> Patterns:
     """The URL patterns of a process that serves `modules`."""
     root: Patterns = [
         path("health/live", health.live),
         path("health/ready", health.ready),
         path("metrics", ExportToDjangoView),
-        path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+        path("api/schema", _SchemaView.as_view(), name="schema"),
         path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     ]
     api: Patterns = []

@@ -83,6 +83,11 @@ def test_an_unknown_address_is_404_with_the_envelope(client: Client, path: str) 
     assert_envelope(client.get(path), statuses={404})
 
 
+def test_a_browser_without_a_token_is_told_so_in_json(client: Client) -> None:
+    response = client.get("/api/v1/files", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert_envelope(response, statuses={401})
+
+
 def test_a_foreign_host_is_refused_with_the_envelope(client: Client) -> None:
     response = client.get("/api/v1/files", headers={"Host": "evil.example"})
     assert_envelope(response, statuses={400})

@@ -27,7 +27,7 @@ VIEW = SimpleNamespace(page_order=("action", "event_id"))
 def read(**params: Any) -> tuple[list[AuditEvent], dict[str, Any]]:
     pagination = EnvelopePagination()
     request = Request(APIRequestFactory().get("/", params))
-    rows = pagination.paginate_queryset(AuditEvent.objects.all(), request, VIEW)
+    rows = pagination.paginate_queryset(AuditEvent.objects.filter(target="t"), request, VIEW)
     return rows, pagination.get_paginated_response([row.pk for row in rows]).data
 
 
