@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
@@ -18,8 +20,10 @@ from django.utils.translation import gettext_lazy as _
 
 from artstore.api import is_api, plain_error
 from artstore.errors import ArtStoreError
+from artstore.paging import MAX_OFFSET
 
 View = Callable[..., HttpResponse]
+ROWS_PER_PAGE = 50
 
 
 def page(
@@ -49,6 +53,20 @@ def explain(form: BaseForm, error: ArtStoreError) -> None:
         form.add_error(None, str(error))
 
 
+class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
+    """Counts no further than anybody pages, so that a long table costs no more than a short one."""
+
+    @property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # never a plain list here
+        return rows.order_by()[:MAX_OFFSET].count()
+
+
+def page_of(rows: QuerySet[Any], request: HttpRequest) -> "Page[Any]":
+    """The page of rows that `?page=` asks for; a number out of range is the nearest page."""
+    return _BoundedPaginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+
+
 def notice_error(request: HttpRequest, error: ArtStoreError) -> None:
     """Show a failure as a notice on the next page."""
     messages.error(request, str(error))
@@ -63,6 +81,31 @@ class PageLocaleMiddleware(LocaleMiddleware):
             return
         translation.activate("en")
         request.LANGUAGE_CODE = "en"
+
+
+class CsvLine:
+    """What a `csv.writer` writes to when each line is wanted at once."""
+
+    def write(self, line: str) -> str:
+        return line
+
+    @staticmethod
+    def tame(cell: str) -> str:
+        """A text a spreadsheet would run as a formula, made one it shows."""
+        return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+
+
+class PrivatePagesMiddleware:
+    """Pages show what one person may see: no cache keeps them, not even the browser's."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
 
 
 class ErrorPageMiddleware:

@@ -14,6 +14,7 @@ from apps.admin.models import SYSTEM_SUBJECT, AuditEvent
 from artstore.logs import request_id_var
 
 _TARGET_CHARACTERS = 300
+SHOWN_EVENTS = 10
 
 
 class Actor(Protocol):
@@ -38,6 +39,11 @@ def record(
         details=dict(details),
         request_id=request_id_var.get(),
     )
+
+
+def about(target: str) -> list[AuditEvent]:
+    """The last things done to one thing, newest first, for its page."""
+    return list(AuditEvent.objects.filter(target=target).order_by("-sequence")[:SHOWN_EVENTS])
 
 
 def prune(before: dt.datetime, principal: Actor | None, now: dt.datetime) -> int:

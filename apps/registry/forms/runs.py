@@ -1,23 +1,10 @@
-"""The list of sync runs: its filters and its pages."""
+"""The filters of the list of sync runs."""
 
 from django import forms
-from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from apps.registry.models import StorageElement, SyncKind, SyncRun, SyncStatus
-from apps.registry.totals import EXACT_ROWS
-
-PAGE_RUNS = 50
-
-
-class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
-    """Counts no further than anybody pages."""
-
-    @property
-    def count(self) -> int:
-        rows: QuerySet[SyncRun] = self.object_list  # type: ignore[assignment]  # never a plain list here
-        return rows.order_by()[:EXACT_ROWS].count()
 
 
 class RunFilter(forms.Form):
@@ -51,12 +38,12 @@ class RunFilter(forms.Form):
         ],
     )
 
-    def page(self) -> "Page[SyncRun]":
-        """The page of runs asked for, newest first; a number out of range is the last page."""
+    def found(self) -> QuerySet[SyncRun]:
+        """The runs asked for, newest first."""
         self.is_valid()
         given = self.cleaned_data
         rows = SyncRun.objects.select_related("storage_element").order_by("-started_at", "id")
         if given.get("element"):
             rows = rows.filter(storage_element=given["element"])
         wanted = {name: given[name] for name in ("kind", "status") if given.get(name)}
-        return _BoundedPaginator(rows.filter(**wanted), PAGE_RUNS).get_page(self.data.get("page"))
+        return rows.filter(**wanted)

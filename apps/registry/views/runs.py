@@ -10,14 +10,14 @@ from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.registry import sync
 from apps.registry.forms.runs import RunFilter
-from artstore.pages import page
+from artstore.pages import page, page_of
 
 
 @require_safe
 @guard(Act.ELEMENTS_READ)
 def run_list(request: HttpRequest) -> HttpResponse:
     form = RunFilter(request.GET)
-    context = {"form": form, "runs": form.page()}
+    context = {"form": form, "runs": page_of(form.found(), request)}
     return page(request, "registry/runs.html", "registry/parts/run_list.html", context)
 
 

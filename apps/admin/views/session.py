@@ -1,4 +1,4 @@
-"""The console's doors to identity: logging in and out, one's own account, theme and language."""
+"""Logging in and out, one's own account, and how this browser shows the console."""
 
 from django.conf import settings
 from django.contrib import auth, messages
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.admin import sessions, users
 from apps.admin.authentication import client_address, principal_of
-from apps.admin.forms import LoginForm, PasswordForm
+from apps.admin.forms.session import LoginForm, PasswordForm
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.admin.sessions import SignIn

@@ -1,4 +1,4 @@
-"""Forms of the identity pages: what a person types, before a verb judges it."""
+"""Logging in, and one's own password."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _

@@ -1,0 +1,1 @@
+"""The forms of the identity pages: what a person types, before a verb judges it."""

@@ -1,0 +1,1 @@
+"""The console's doors to identity, one module per kind of page."""
