@@ -55,20 +55,26 @@ class FileSerializer(serializers.ModelSerializer[FileRecord]):
         return shown
 
 
+class TextField(serializers.CharField):
+    """Text and nothing that could be turned into it, kept as it is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class EditFileSerializer(StrictSerializer):
     """At least one of the three; `description` may be null."""
 
-    description = serializers.CharField(
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        trim_whitespace=False,
-        max_length=MAX_DESCRIPTION_CHARACTERS,
+    description = TextField(
+        required=False, allow_null=True, allow_blank=True, max_length=MAX_DESCRIPTION_CHARACTERS
     )
     tags = serializers.ListField(
-        child=serializers.CharField(max_length=MAX_TAG_CHARACTERS, trim_whitespace=False),
-        required=False,
-        max_length=MAX_TAGS,
+        child=TextField(max_length=MAX_TAG_CHARACTERS), required=False, max_length=MAX_TAGS
     )
     metadata = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False)
 
