@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError
 
-from apps.admin import keys
+from apps.admin import key_material, keys
 from apps.admin.errors import KeysUnusable
 from apps.admin.models import KeyState, SigningKey
 
@@ -35,7 +35,7 @@ def check_active_key_opens(
     try:
         active = SigningKey.objects.filter(state=KeyState.ACTIVE).first()
         if active is not None:
-            keys.open_private(active.private_pem_encrypted)
+            key_material.open_private(active.private_pem_encrypted)
     except DatabaseError:
         return []  # not migrated yet; migrate reports its own troubles
     except KeysUnusable as failure:

@@ -1,41 +1,29 @@
-"""Signing keys: making, announcing, activating, retiring; and this process's view of them.
+"""Signing keys through their life: announced, active, retiring, retired. Each change is audited.
 
 A key is announced in the JWKS before it signs and stays there until the longest token it signed
-has expired, so nobody meets a token whose key they cannot know. Tokens are made in `tokens.py`.
+has expired, so nobody meets a token whose key they cannot know. What a process knows of them is
+`keyring.py`; tokens are made in `tokens.py`.
 """
 
-import base64
 import datetime as dt
-import hashlib
-import threading
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
 
 from apps.admin import audit, metrics
 from apps.admin.errors import KeysUnusable
+from apps.admin.key_material import ALGORITHM, jwk_of, make_private, open_private, seal_private
+from apps.admin.keyring import keyring
 from apps.admin.models import KeyState, SigningKey
 
-ALGORITHM = "RS256"
 # How far clocks of different machines may differ; nodes allow the same.
 LEEWAY_SECONDS = 30
 # A key should be announced this long before it signs, so that cut-off nodes have heard of it.
 SETTLED_AFTER = dt.timedelta(hours=24)
 # Announced ahead of the active one. Two: a node that missed two rotations still knows the key.
 ANNOUNCED_AHEAD = 2
-_RSA_BITS = 2048
 _LOCK_NAME = "artstore.signing_keys"
-_FORCED_RELOAD_GAP_SECONDS = 0.2
-
-PUBLISHED = (KeyState.ANNOUNCED, KeyState.ACTIVE, KeyState.RETIRING)
 
 
 @dataclass(frozen=True)
@@ -57,106 +45,6 @@ class KeyStatus:
     created_at: dt.datetime
     previous_key_id: str | None
     grace_period_ends_at: dt.datetime | None
-
-
-@dataclass(frozen=True)
-class _View:
-    """The keys of the database as read at one moment."""
-
-    public: Mapping[str, rsa.RSAPublicKey]
-    jwks: tuple[Mapping[str, Any], ...]
-    active_kid: str | None
-    active_longest_seconds: int
-
-
-class Keyring:
-    """The keys as this process knows them, read again every few seconds and on doubt."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._view: _View | None = None
-        self._read_at = 0.0
-        self._forced_at = 0.0
-        self._private: dict[str, rsa.RSAPrivateKey] = {}
-        self._public: dict[str, rsa.RSAPublicKey] = {}
-
-    def public_key(self, kid: str) -> rsa.RSAPublicKey | None:
-        """The verifying key, or `None`. An unknown `kid` makes one fresh look, rate-limited."""
-        found = self._current().public.get(kid)
-        if found is None and self._may_force():
-            found = self._reload().public.get(kid)
-        return found
-
-    def knows(self, kid: str) -> bool:
-        """Whether tokens of this key are still good."""
-        return kid in self._current().public
-
-    def jwks(self) -> list[dict[str, Any]]:
-        return [dict(jwk) for jwk in self._current().jwks]
-
-    def signing_key(self, lifetime_seconds: int) -> tuple[str, rsa.RSAPrivateKey]:
-        """The key that signs now, asked of the database so that no process signs with a dropped one."""
-        kid = _active_kid()
-        if kid is None:
-            raise KeysUnusable(
-                "No token was made: there is no signing key. Run manage.py bootstrap."
-            )
-        view = self._current()
-        if view.active_kid != kid:
-            view = self._reload()
-        if lifetime_seconds > view.active_longest_seconds:
-            SigningKey.objects.filter(kid=kid, longest_token_seconds__lt=lifetime_seconds).update(
-                longest_token_seconds=lifetime_seconds
-            )
-            self._reload()
-        return kid, self._private_key(kid)
-
-    def forget(self) -> None:
-        """Read the database at the next use: this process has just changed the keys."""
-        with self._lock:
-            self._view = None
-
-    def _current(self) -> _View:
-        view = self._view
-        fresh = time.monotonic() - self._read_at < settings.ARTSTORE_KEY_CACHE_SECONDS
-        return view if view is not None and fresh else self._reload()
-
-    def _may_force(self) -> bool:
-        """A flood of made-up key ids costs a few queries a second, not one each."""
-        with self._lock:
-            moment = time.monotonic()
-            if moment - self._forced_at < _FORCED_RELOAD_GAP_SECONDS:
-                return False
-            self._forced_at = moment
-            return True
-
-    def _reload(self) -> _View:
-        read_at = time.monotonic()
-        rows = list(_published(dt.datetime.now(dt.UTC)))
-        public = {row.kid: self._public.get(row.kid) or _public_of(row.public_jwk) for row in rows}
-        active = next((row for row in rows if row.state == KeyState.ACTIVE), None)
-        view = _View(
-            public=public,
-            jwks=tuple(row.public_jwk for row in rows),
-            active_kid=active.kid if active else None,
-            active_longest_seconds=active.longest_token_seconds if active else 0,
-        )
-        with self._lock:
-            self._view, self._read_at, self._public = view, read_at, public
-            self._private = {kid: key for kid, key in self._private.items() if kid in public}
-        return view
-
-    def _private_key(self, kid: str) -> rsa.RSAPrivateKey:
-        key = self._private.get(kid)
-        if key is None:
-            row = SigningKey.objects.get(kid=kid)
-            key = open_private(row.private_pem_encrypted)
-            with self._lock:
-                self._private[kid] = key
-        return key
-
-
-keyring = Keyring()
 
 
 def ensure_signing_keys(now: dt.datetime) -> bool:
@@ -235,32 +123,6 @@ def status(now: dt.datetime) -> KeyStatus:
     )
 
 
-def seal_private(key: rsa.RSAPrivateKey) -> str:
-    """The private part as text that only ARTSTORE_KEY_ENCRYPTION_KEYS opens."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return _fernet().encrypt(pem).decode()
-
-
-def open_private(sealed: str) -> rsa.RSAPrivateKey:
-    try:
-        pem = _fernet().decrypt(sealed.encode())
-    except InvalidToken:
-        # `from None`: the chained exception could show key material in a traceback.
-        raise KeysUnusable(
-            "The signing key in the database cannot be opened: ARTSTORE_KEY_ENCRYPTION_KEYS does"
-            " not hold the key it was sealed with. Restore that key, or rotate with emergency."
-        ) from None
-    # Our own row: the primality checks would cost tens of milliseconds and prove nothing.
-    key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise KeysUnusable("The signing key in the database is not an RSA key. Rotate the keys.")
-    return key
-
-
 def longest_token_seconds() -> int:
     """The longest life a token may be given by the settings."""
     lives = (
@@ -271,28 +133,15 @@ def longest_token_seconds() -> int:
     return int(max(lives))
 
 
-def _active_kid() -> str | None:
-    """Asked for every token, so without the price of building a query set."""
-    with connection.cursor() as cursor:
-        cursor.execute("select kid from artstore_admin_signingkey where state = 'active'")
-        row = cursor.fetchone()
-    return str(row[0]) if row else None
-
-
 def _take_lock() -> None:
     """Only one process at a time changes keys; released with the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [_LOCK_NAME])
 
 
-def _published(now: dt.datetime) -> Any:
-    still = Q(leaves_at__isnull=True) | Q(leaves_at__gt=now)
-    return SigningKey.objects.filter(still, state__in=PUBLISHED).defer("private_pem_encrypted")
-
-
 def _make(state: KeyState, now: dt.datetime) -> SigningKey:
-    private = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
-    jwk = _jwk_of(private.public_key())
+    private = make_private()
+    jwk = jwk_of(private.public_key())
     return SigningKey.objects.create(
         kid=jwk["kid"],
         state=state,
@@ -311,10 +160,15 @@ def _announce(now: dt.datetime) -> None:
 
 
 def _next_key(now: dt.datetime) -> SigningKey:
-    oldest = (
-        SigningKey.objects.filter(state=KeyState.ANNOUNCED).order_by("created_at", "kid").first()
-    )
-    return oldest or _make(KeyState.ANNOUNCED, now)
+    """The oldest announced key that opens. One sealed with a lost key could never sign: it goes."""
+    for key in SigningKey.objects.filter(state=KeyState.ANNOUNCED).order_by("created_at", "kid"):
+        try:
+            open_private(key.private_pem_encrypted)
+        except KeysUnusable:
+            _retire(key, now, at_once=True)
+        else:
+            return key
+    return _make(KeyState.ANNOUNCED, now)
 
 
 def _activate(key: SigningKey, now: dt.datetime) -> None:
@@ -342,30 +196,3 @@ def _warning(announced_for: dt.timedelta) -> str | None:
         "The new key was announced less than 24 hours ago. A storage element that was cut off"
         " since then refuses tokens until it reaches the JWKS again."
     )
-
-
-def _fernet() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.ARTSTORE_KEY_ENCRYPTION_KEYS])
-
-
-def _number(value: int) -> str:
-    raw = value.to_bytes((value.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _jwk_of(public: rsa.RSAPublicKey) -> dict[str, str]:
-    """RFC 7517, with the RFC 7638 thumbprint as `kid`."""
-    numbers = public.public_numbers()
-    modulus, exponent = _number(numbers.n), _number(numbers.e)
-    thumbprint = hashlib.sha256(
-        f'{{"e":"{exponent}","kty":"RSA","n":"{modulus}"}}'.encode()
-    ).digest()
-    kid = base64.urlsafe_b64encode(thumbprint).decode().rstrip("=")
-    return {"kty": "RSA", "use": "sig", "alg": ALGORITHM, "kid": kid, "n": modulus, "e": exponent}
-
-
-def _public_of(jwk: Mapping[str, str]) -> rsa.RSAPublicKey:
-    def number(text: str) -> int:
-        return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
-
-    return rsa.RSAPublicNumbers(number(jwk["e"]), number(jwk["n"])).public_key()

@@ -21,7 +21,9 @@ from rest_framework_simplejwt.exceptions import TokenBackendError
 
 from apps.admin import metrics
 from apps.admin.errors import InvalidToken
-from apps.admin.keys import ALGORITHM, LEEWAY_SECONDS, keyring
+from apps.admin.key_material import ALGORITHM
+from apps.admin.keyring import keyring
+from apps.admin.keys import LEEWAY_SECONDS
 from apps.admin.models import ServiceAccount, User
 
 API_AUDIENCE = "artstore-api"

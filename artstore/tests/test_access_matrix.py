@@ -14,7 +14,7 @@ from django.urls import URLPattern, get_resolver
 from django.utils import timezone
 
 from apps.admin import keys, service_accounts, sessions, tokens, users
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 from apps.admin.models import SCOPES, AccountStatus, User
 from artstore.tests.access_table import API, COMMANDS, EVERYBODY, OPEN, PAGES
 

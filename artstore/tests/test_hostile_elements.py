@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.admin import service_accounts, tokens
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 from apps.admin.models import SCOPES, AccountStatus
 from apps.admin.service_accounts import IssuedSecret, NewAccount
 from apps.registry import credentials, elements

@@ -21,7 +21,7 @@ from apps.admin.api.schema import TAGS, answers
 from apps.admin.authentication import client_address, principal_of
 from apps.admin.errors import OAuthError
 from apps.admin.grants import TokenRequest
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 from apps.admin.permissions import Act
 from apps.admin.sessions import SignIn, TokenPair
 from artstore.parsers import BoundedFormParser, BoundedJSONParser

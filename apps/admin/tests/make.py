@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.admin import keys, service_accounts, sessions, tokens, users
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 from apps.admin.models import SCOPES, User
 from apps.admin.service_accounts import IssuedSecret, NewAccount
 from apps.admin.sessions import SignIn, TokenPair

@@ -11,9 +11,9 @@ from django.db import IntegrityError, connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 
-from apps.admin import keys, tokens
+from apps.admin import key_material, keys, tokens
 from apps.admin.errors import InvalidToken, KeysUnusable
-from apps.admin.keys import Keyring, keyring
+from apps.admin.keyring import Keyring, keyring
 from apps.admin.models import AuditEvent, KeyState, SigningKey
 from apps.admin.tests import make
 
@@ -202,7 +202,7 @@ def test_private_keys_cannot_be_read_from_a_database_dump() -> None:
         dump = " ".join(row[0] for row in cursor.fetchall())
     assert "PRIVATE" not in dump
     for row in SigningKey.objects.all():
-        private = keys.open_private(row.private_pem_encrypted)
+        private = key_material.open_private(row.private_pem_encrypted)
         secret_exponent = private.private_numbers().d
         assert str(secret_exponent) not in dump
         assert f"{secret_exponent:x}" not in dump
@@ -221,6 +221,13 @@ def test_the_wrong_encryption_key_is_said_plainly_and_shows_nothing(settings: ob
     assert raised.value.__suppress_context__
 
 
+def test_after_the_encryption_key_is_lost_an_emergency_rotation_helps(settings: object) -> None:
+    settings.ARTSTORE_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    rotation = keys.rotate(None, timezone.now(), emergency=True)
+    assert Keyring().signing_key(60)[0] == rotation.new_key_id
+    assert states() == ["active", "announced", "announced", "retired", "retired", "retired"]
+
+
 def test_encryption_keys_can_be_rotated(settings: object) -> None:
     new = Fernet.generate_key().decode()
     settings.ARTSTORE_KEY_ENCRYPTION_KEYS = [new, *settings.ARTSTORE_KEY_ENCRYPTION_KEYS]
@@ -229,7 +236,9 @@ def test_encryption_keys_can_be_rotated(settings: object) -> None:
     assert keys.rotate(None, timezone.now()).new_key_id != rotation.new_key_id
     settings.ARTSTORE_KEY_ENCRYPTION_KEYS = [new]
     third = keys.rotate(None, timezone.now())
-    assert keys.open_private(SigningKey.objects.get(kid=third.new_key_id).private_pem_encrypted)
+    assert key_material.open_private(
+        SigningKey.objects.get(kid=third.new_key_id).private_pem_encrypted
+    )
 
 
 def test_without_any_key_the_doors_say_what_to_run() -> None:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.admin import service_accounts
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 from apps.admin.models import AccountStatus, AuditEvent, ServiceAccount
 from apps.admin.service_accounts import IssuedSecret
 from apps.admin.tests import make

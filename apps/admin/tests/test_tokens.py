@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from apps.admin import keys, tokens
-from apps.admin.keys import keyring
+from apps.admin.keyring import keyring
 
 pytestmark = pytest.mark.django_db
 
