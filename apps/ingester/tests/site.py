@@ -3,6 +3,7 @@
 import contextlib
 import json
 import secrets
+import select
 import socket
 import ssl
 import threading
@@ -18,7 +19,13 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from apps.admin import keys, service_accounts, tokens
-from apps.ingester.tests.web_process import WebProcess, element_on, test_database_url
+from apps.ingester.tests.web_process import (
+    WEB_ROLE,
+    WebProcess,
+    database_url_of_test,
+    element_on,
+    make_web_role,
+)
 from apps.registry.models import StorageElement
 from storage_node.tests.node_process import (
     Certificates,
@@ -43,6 +50,7 @@ class Site:
         keys.keyring.forget()
         keys.ensure_signing_keys(timezone.now())
         keys.keyring.forget()
+        make_web_role()
         (folder / "keys.json").write_text(json.dumps({"keys": keys.keyring.jwks()}))
         site = cls(folder, Certificates.make(folder / "tls"))
         site.add_node("se-edit", SE_MODE="edit")
@@ -70,6 +78,7 @@ class Site:
         if self.running_web is None:
             patience = {
                 "ARTSTORE_CLIENT_STALL_SECONDS": "8",
+                "ARTSTORE_UPLOAD_LEASE_SECONDS": "12",
                 "ARTSTORE_PLACEMENT_REFRESH_SECONDS": "0",
                 "ARTSTORE_PLACEMENT_MEMORY_SECONDS": "0",
             }
@@ -112,6 +121,49 @@ class Site:
         finally:
             self.bring_back(number)
 
+    @contextlib.contextmanager
+    def answer_lost(self, number: int = 0) -> Iterator[None]:
+        """Requests reach the node whole; of its answers to PUT not a byte comes back."""
+        node = self.nodes[number]
+        swallower = _Swallower(node, free_port(18300, 18349))
+        address = f"https://127.0.0.1:{swallower.port}"
+        statement = "update registry_storageelement set url = %s where storage_id = %s"
+        self.execute(statement, address, node.storage_id)
+        try:
+            yield
+        finally:
+            self.execute(statement, node.base_url, node.storage_id)
+            swallower.close()
+
+    @contextlib.contextmanager
+    def database_refusing(self) -> Iterator[None]:
+        """The gunicorn's connections are ended and no new one is let in."""
+        end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+        self.execute(f"alter role {WEB_ROLE} nologin")
+        self.execute(end, WEB_ROLE)
+        try:
+            yield
+        finally:
+            self.execute(f"alter role {WEB_ROLE} login")
+
+    def web_connections(self) -> int:
+        """Database connections the gunicorn holds now."""
+        count = "select count(*) from pg_stat_activity where usename = %s"
+        return int(self.execute(count, WEB_ROLE)[0][0])
+
+    @contextlib.contextmanager
+    def elements_online(self, *storage_ids: str) -> Iterator[None]:
+        """These elements take files and no others; afterwards the first one alone does."""
+        statement = (
+            "update registry_storageelement set status ="
+            " case when storage_id = any(%s) then 'online' else 'maintenance' end"
+        )
+        self.execute(statement, list(storage_ids))
+        try:
+            yield
+        finally:
+            self.execute(statement, [self.node.storage_id])
+
     def bring_back(self, number: int = 0) -> None:
         """Start the node again and note that it is there, as the next probe would."""
         node = self.nodes[number]
@@ -123,7 +175,7 @@ class Site:
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """SQL outside the test's transaction, committed at once."""
-        with psycopg.connect(test_database_url(), autocommit=True) as line:
+        with psycopg.connect(database_url_of_test(), autocommit=True) as line:
             cursor = line.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -176,3 +228,59 @@ class _Impostor:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
+
+
+class _Swallower:
+    """A TLS proxy in front of a node that passes everything on but the answers to PUT."""
+
+    def __init__(self, node: NodeProcess, port: int) -> None:
+        self.port = port
+        self._node = node
+        self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._server.load_cert_chain(node.certificates.cert, node.certificates.key)
+        self._client = ssl.create_default_context(cafile=str(node.certificates.ca))
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._lines: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plain, _address = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                near = self._server.wrap_socket(plain, server_side=True)
+                far = self._client.wrap_socket(
+                    socket.create_connection(("127.0.0.1", self._node.port)),
+                    server_hostname="127.0.0.1",
+                )
+                self._lines += [near, far]
+                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
+        method = b""
+        with contextlib.suppress(OSError), near, far:
+            while True:
+                if not (near.pending() or far.pending()):
+                    select.select([near, far], [], [], 60)
+                for source, target in ((near, far), (far, near)):
+                    if not (source.pending() or select.select([source], [], [], 0)[0]):
+                        continue
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    if source is near:
+                        method = method or data.split(b" ", 1)[0]
+                    elif not data.startswith(b"HTTP/1.1 100"):
+                        if method == b"PUT":
+                            return
+                        method = b""
+                    target.sendall(data)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for line in self._lines:
+            with contextlib.suppress(OSError):
+                line.close()

@@ -53,8 +53,7 @@ def curl(web: WebProcess, token: str) -> Any:
 
     def run(*arguments: str, path: str = "/api/v1/files/upload") -> tuple[int, Any]:
         done = subprocess.run(
-            ["curl", "-sS", "-w", "\n%{http_code}", "-H", f"Authorization: Bearer {token}"]
-            + [*arguments, web.base_url + path],
+            ["curl", "-sS", "-w", "\n%{http_code}", "-H", auth, *arguments, web.base_url + path],
             capture_output=True,
             timeout=120,
             check=False,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from apps.registry.node_client import NodeAddress, NodeClient
 from storage_node.tests.node_process import REPOSITORY, NodeProcess, free_port
 
 START_SECONDS = 30.0
+WEB_ROLE = "web_under_test"
 
 
 def element_on(node: NodeProcess, available_bytes: int | None = None) -> StorageElement:
@@ -65,7 +67,9 @@ class WebProcess:
             self.process = subprocess.Popen(
                 self._command(),
                 cwd=REPOSITORY,
-                env=os.environ | {"DATABASE_URL": test_database_url()} | self.environment,
+                env=os.environ
+                | {"DATABASE_URL": database_url_of_test(WEB_ROLE)}
+                | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -112,8 +116,9 @@ class WebProcess:
 
     def stop(self) -> None:
         assert self.process is not None
+        workers = self.workers() if self.process.poll() is None else []
         self.process.kill()
-        for pid in self.workers() if self.process.poll() is None else ():
+        for pid in workers:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
 
@@ -127,9 +132,18 @@ class WebProcess:
         self.stop()
 
 
-def test_database_url() -> str:
-    """The address of the database the test works in."""
+def database_url_of_test(role: str = "") -> str:
+    """The address of the database the test works in, as its owner or as another role."""
     name = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"]
-    head, _, query = url.partition("?")
-    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+    parts = urllib.parse.urlsplit(os.environ["DATABASE_URL"])
+    login = f"{role}:{role}" if role else parts.netloc.rpartition("@")[0]
+    netloc = f"{login}@{parts.netloc.rpartition('@')[2]}"
+    return urllib.parse.urlunsplit(parts._replace(netloc=netloc, path=f"/{name}"))
+
+
+def make_web_role() -> None:
+    """A login of its own for the gunicorn, so that tests can count and end its connections."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 1 from pg_roles where rolname = %s", [WEB_ROLE])
+        if cursor.fetchone() is None:
+            cursor.execute(f"create role {WEB_ROLE} login superuser password '{WEB_ROLE}'")
