@@ -17,6 +17,30 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from apps.registry.attributes import FileAttributes
+from apps.registry.choices import (
+    DeletionReason as DeletionReason,
+)
+from apps.registry.choices import (
+    ElementStatus as ElementStatus,
+)
+from apps.registry.choices import (
+    FileStatus as FileStatus,
+)
+from apps.registry.choices import (
+    Mode as Mode,
+)
+from apps.registry.choices import (
+    Retention as Retention,
+)
+from apps.registry.choices import (
+    SyncKind as SyncKind,
+)
+from apps.registry.choices import (
+    SyncStatus as SyncStatus,
+)
+from apps.registry.choices import (
+    SyncTrigger as SyncTrigger,
+)
 from apps.registry.uploading import Lease, UploadDraft
 
 # Never change: element ids, and with them every record, are derived from it.
@@ -26,20 +50,6 @@ _ELEMENT_NAMESPACE = uuid.UUID("6c1d4a52-0f0b-5d1c-9e53-0a7f2a6b9d11")
 def element_id_of(storage_id: str) -> uuid.UUID:
     """The id an element has in every registry, so that rebuilt records point at the same one."""
     return uuid.uuid5(_ELEMENT_NAMESPACE, storage_id)
-
-
-class Mode(models.TextChoices):
-    EDIT = "edit"
-    RW = "rw"
-    RO = "ro"
-    AR = "ar"
-
-
-class ElementStatus(models.TextChoices):
-    ONLINE = "online"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-    MAINTENANCE = "maintenance"
 
 
 class StorageElement(models.Model):
@@ -84,25 +94,6 @@ class StorageElement(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class FileStatus(models.TextChoices):
-    UPLOADING = "uploading"
-    ACTIVE = "active"
-    EXPIRED = "expired"
-    DELETED = "deleted"
-
-
-class Retention(models.TextChoices):
-    TEMPORARY = "temporary"
-    PERMANENT = "permanent"
-
-
-class DeletionReason(models.TextChoices):
-    USER = "user"
-    EXPIRED = "expired"
-    MISSING_ON_ELEMENT = "missing_on_element"
-    ELEMENT_REMOVED = "element_removed"
 
 
 class FileRecordQuerySet(models.QuerySet["FileRecord"]):
@@ -335,26 +326,6 @@ def reason_of(status: str) -> str:
         FileStatus.EXPIRED: DeletionReason.EXPIRED,
     }
     return str(reasons.get(FileStatus(status), ""))
-
-
-class SyncTrigger(models.TextChoices):
-    PERIODIC = "periodic"
-    MANUAL = "manual"
-    REGISTRATION = "registration"
-    RECOVERY = "recovery"
-
-
-class SyncKind(models.TextChoices):
-    FULL = "full"
-    CHANGES = "changes"
-
-
-class SyncStatus(models.TextChoices):
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    NEEDS_CONFIRMATION = "needs_confirmation"
-    ABANDONED = "abandoned"
 
 
 class SyncRun(models.Model):

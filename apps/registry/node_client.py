@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import requests
@@ -65,6 +65,19 @@ class Upload:
     sha256_hex: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A call that is answered with a small JSON object within a time, and what it sends."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    json_body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limit_bytes: int = answers.SMALL_ANSWER_BYTES
+    answer_seconds: float | None = None
+
+
 class Content:
     """An answer that streams a file's bytes. Close it, or use it in a `with` statement."""
 
@@ -101,7 +114,7 @@ class NodeClient:
 
     def get_info(self, answer_seconds: float | None = None) -> Answer:
         """What the node says of itself: a few words without a token, all with `storage:read`."""
-        answer = self._ask("GET", "/info", answer_seconds=answer_seconds)
+        answer = self._ask(_Question("GET", "/info", answer_seconds=answer_seconds))
         if answer.body.get("contract") != answers.CONTRACT:
             raise answers.invalid(f"speaks contract {str(answer.body.get('contract'))[:20]}")
         return answer
@@ -136,34 +149,40 @@ class NodeClient:
 
     def get_file(self, file_id: uuid.UUID) -> Stored:
         """What the node says of one file now."""
-        answer = self._ask("GET", f"/files/{file_id}")
+        answer = self._ask(_Question("GET", f"/files/{file_id}"))
         return Stored(answers.read_file(answer.body), answer.identity, created=False)
 
     def get_file_raw(self, file_id: uuid.UUID) -> Answer:
         """The same as JSON, with what is only shown (`verified_at`)."""
-        return self._ask("GET", f"/files/{file_id}")
+        return self._ask(_Question("GET", f"/files/{file_id}"))
 
     def list_files(self, query: Mapping[str, str]) -> Answer:
-        return self._ask("GET", "/files", query=query, limit_bytes=answers.PAGE_ANSWER_BYTES)
+        return self._ask(
+            _Question("GET", "/files", query=query, limit_bytes=answers.PAGE_ANSWER_BYTES)
+        )
 
     def list_changes(self, since: int, epoch: str, limit: int = 1000) -> Answer:
         """One page of the change feed; `NodeResyncRequired` when it cannot go on from there."""
         query = {"since": str(since), "limit": str(limit)}
         if since:
             query["epoch"] = epoch
-        return self._ask("GET", "/changes", query=query, limit_bytes=answers.PAGE_ANSWER_BYTES)
+        return self._ask(
+            _Question("GET", "/changes", query=query, limit_bytes=answers.PAGE_ANSWER_BYTES)
+        )
 
     def edit_file(
         self, file_id: uuid.UUID, changes: Mapping[str, Any], revision: int | None = None
     ) -> FileAttributes:
         """Change description, tags or metadata; with `revision` only if it is still that one."""
         headers = {} if revision is None else {"If-Match": f'"{revision}"'}
-        answer = self._ask("PATCH", f"/files/{file_id}", json_body=changes, headers=headers)
+        answer = self._ask(
+            _Question("PATCH", f"/files/{file_id}", json_body=changes, headers=headers)
+        )
         return answers.read_file(answer.body)
 
     def delete_file(self, file_id: uuid.UUID) -> FileAttributes:
         """Mark the file deleted; its bytes are freed by the node's garbage collection."""
-        return answers.read_file(self._ask("DELETE", f"/files/{file_id}").body)
+        return answers.read_file(self._ask(_Question("DELETE", f"/files/{file_id}")).body)
 
     def open_content(
         self, file_id: uuid.UUID, headers: Mapping[str, str], method: str = "GET"
@@ -182,42 +201,36 @@ class NodeClient:
 
     def transition_mode(self, target_mode: str, *, confirm: bool) -> Answer:
         body = {"target_mode": target_mode, "confirm": confirm}
-        return self._ask("POST", "/mode/transition", json_body=body)
+        return self._ask(_Question("POST", "/mode/transition", json_body=body))
 
     def start_reconcile(self) -> Answer:
-        return self._ask("POST", "/maintenance/reconcile")
+        return self._ask(_Question("POST", "/maintenance/reconcile"))
 
     def get_reconcile(self) -> Answer:
-        return self._ask("GET", "/maintenance/reconcile", limit_bytes=answers.PAGE_ANSWER_BYTES)
+        return self._ask(
+            _Question("GET", "/maintenance/reconcile", limit_bytes=answers.PAGE_ANSWER_BYTES)
+        )
 
     def collect_garbage(self, *, dry_run: bool) -> Answer:
         query = {"dry_run": "true"} if dry_run else {}
         return self._ask(
-            "POST",
-            "/maintenance/collect-garbage",
-            query=query,
-            limit_bytes=answers.PAGE_ANSWER_BYTES,
+            _Question(
+                "POST",
+                "/maintenance/collect-garbage",
+                query=query,
+                limit_bytes=answers.PAGE_ANSWER_BYTES,
+            )
         )
 
-    def _ask(  # noqa: PLR0913 - the parts of one HTTP request, private, each named at every call
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        json_body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        limit_bytes: int = answers.SMALL_ANSWER_BYTES,
-        answer_seconds: float | None = None,
-    ) -> Answer:
-        request = self._request(method, path, headers or {}, query or {})
-        if json_body is not None:
+    def _ask(self, question: _Question) -> Answer:
+        request = self._request(question.method, question.path, question.headers, question.query)
+        if question.json_body is not None:
             request.headers["Content-Type"] = "application/json"
-            request.body = json.dumps(json_body, ensure_ascii=False).encode()
+            request.body = json.dumps(question.json_body, ensure_ascii=False).encode()
             request.headers["Content-Length"] = str(len(request.body))
-        patience = answer_seconds or settings.ARTSTORE_NODE_ANSWER_SECONDS
+        patience = question.answer_seconds or settings.ARTSTORE_NODE_ANSWER_SECONDS
         with self._sent(request, patience) as (response, identity):
-            body = answers.read_json(response, limit_bytes)
+            body = answers.read_json(response, question.limit_bytes)
             return Answer(body, identity, response.status_code)
 
     def _request(

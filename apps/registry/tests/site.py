@@ -86,6 +86,13 @@ class Site:
         assert run.status == "succeeded", run.error
         return self
 
+    def rebuild_index(self) -> None:
+        """The node comes back with a new epoch."""
+        self.node.kill()
+        done = self.node.run("rebuild-index")
+        assert done.returncode == 0, done.stderr
+        self.node.start()
+
     def record(self, file_id: uuid.UUID) -> FileRecord:
         return FileRecord.objects.get(pk=file_id)
 
