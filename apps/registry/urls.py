@@ -33,10 +33,12 @@ pages: list[URLPattern | URLResolver] = [
     path("elements/<uuid:element_id>/maintenance", acts.maintenance, name="elements-maintenance"),
     path("elements/<uuid:element_id>/instance", acts.accept_instance, name="elements-instance"),
     path("elements/<uuid:element_id>/reconcile", acts.reconcile, name="elements-reconcile"),
+    path("elements/<uuid:element_id>/findings", acts.findings, name="elements-findings"),
     path("elements/<uuid:element_id>/garbage", acts.collect_garbage, name="elements-garbage"),
     path("runs", runs.run_list, name="runs"),
     path("runs/<uuid:run_id>", runs.run, name="runs-detail"),
     path("files/<uuid:file_id>", file_pages.file, name="files-detail"),
+    path("files/<uuid:file_id>/verified", file_pages.verified, name="files-verified"),
     path("files/<uuid:file_id>/edit", file_pages.edit_file, name="files-edit"),
     path("files/<uuid:file_id>/delete", file_pages.delete_file, name="files-delete"),
 ]

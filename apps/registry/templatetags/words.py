@@ -1,5 +1,6 @@
 """How elements, files and sync runs are named and coloured on pages. One word and one look each."""
 
+import datetime as dt
 from typing import Any
 
 from django import template
@@ -53,6 +54,15 @@ DELETION_REASONS = {
     "element_removed": _("Its element was removed"),
 }
 
+FINDINGS = {
+    "orphaned_file": _("Bytes without attributes"),
+    "missing_file": _("Bytes missing"),
+    "size_mismatch": _("Wrong size"),
+    "checksum_mismatch": _("Wrong checksum"),
+    "corrupt_attributes": _("Unreadable attributes"),
+    "index_mismatch": _("Index out of step"),
+}
+
 
 def _badge(words: Any, colour: str) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', colour, words)
@@ -104,11 +114,21 @@ def words(value: str, kind: str) -> Any:
         "run_kind": RUN_KINDS,
         "run_trigger": RUN_TRIGGERS,
         "deletion": DELETION_REASONS,
+        "finding": FINDINGS,
     }
     plain = {"retention": RETENTIONS, "file_status": FILE_STATUSES, "status": ELEMENT_STATUSES}
     if kind in plain:
         return plain[kind].get(value, (value, ""))[0]
     return tables[kind].get(value, value)
+
+
+@register.filter
+def spoken(text: object) -> dt.datetime | None:
+    """A time as a node says it in JSON."""
+    try:
+        return dt.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
 
 
 @register.inclusion_tag("registry/parts/capacity.html")

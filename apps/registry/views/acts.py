@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
@@ -18,7 +19,7 @@ from apps.registry.elements import ElementEdit
 from apps.registry.forms.elements import ModeForm
 from apps.registry.models import SyncTrigger
 from artstore.errors import ArtStoreError
-from artstore.pages import explain, form_page, notice_error
+from artstore.pages import explain, form_page, notice_error, page
 
 
 def _acting(request: HttpRequest, element_id: uuid.UUID, act: Callable[[], str]) -> HttpResponse:
@@ -112,6 +113,19 @@ def reconcile(request: HttpRequest, element_id: uuid.UUID) -> HttpResponse:
         return _("The element has begun to reconcile. Its findings appear below.")
 
     return _acting(request, element_id, act)
+
+
+@require_safe
+@guard(Act.ELEMENTS_READ)
+def findings(request: HttpRequest, element_id: uuid.UUID) -> HttpResponse:
+    """What the node's last reconcile found, asked of the node itself."""
+    context: dict[str, Any] = {"element": elements.get(element_id)}
+    try:
+        context["report"] = elements.last_reconcile(element_id)
+    except ArtStoreError as refused:
+        context["failure"] = str(refused)
+    template, part = "registry/element_findings.html", "registry/parts/findings.html"
+    return page(request, template, part, context)
 
 
 @require_http_methods(["GET", "POST"])

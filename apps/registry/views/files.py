@@ -1,6 +1,7 @@
 """The pages of one file. Finding files is the query app's, adding them the ingester's."""
 
 import uuid
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
-from apps.registry import editing
+from apps.registry import editing, verifying
 from apps.registry.editing import FileEdit
 from apps.registry.forms.files import FileForm
 from apps.registry.models import FileStatus
@@ -27,6 +28,18 @@ def file(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     address = request.build_absolute_uri(f"/api/v1/files/{file_id}/download")
     context = {"file": found, "download_address": address, "now": timezone.now()}
     return render(request, "registry/file.html", context)
+
+
+@require_safe
+@guard(Act.FILES_READ)
+def verified(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
+    """When the element last checked the file; asked of it after the page is there."""
+    context: dict[str, Any] = {"file": editing.get(file_id)}
+    try:
+        context["verified_at"] = verifying.last_verified(file_id, principal_of(request))
+    except ArtStoreError as refused:
+        context["failure"] = str(refused)
+    return page(request, "registry/file_verified.html", "registry/parts/verified.html", context)
 
 
 @require_http_methods(["GET", "POST"])
