@@ -13,6 +13,7 @@ from artstore.api import StrictSerializer
 
 LONGEST_PASSWORD_CHARACTERS = 1024
 LONGEST_EXPIRATION_DAYS = 3650
+PAGING_PARAMETERS = ("limit", "offset", "cursor")
 
 
 def _password(**options: Any) -> serializers.CharField:
@@ -233,7 +234,14 @@ class AuditEventSerializer(serializers.ModelSerializer[AuditEvent]):
         read_only_fields = fields
 
 
-class AuditFilterSerializer(serializers.Serializer[Any]):
+class ListFilterSerializer(StrictSerializer):
+    """The query of a list without filters: paging alone. A mistyped filter must not show everything."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value({k: data[k] for k in data if k not in PAGING_PARAMETERS})
+
+
+class AuditFilterSerializer(ListFilterSerializer):
     actor = serializers.CharField(required=False, max_length=100)
     action = serializers.CharField(required=False, max_length=60)
     target = serializers.CharField(required=False, max_length=300)
@@ -241,7 +249,7 @@ class AuditFilterSerializer(serializers.Serializer[Any]):
     before = serializers.DateTimeField(required=False, help_text="Before this time.")
 
 
-class AccountFilterSerializer(serializers.Serializer[Any]):
+class AccountFilterSerializer(ListFilterSerializer):
     status = serializers.ChoiceField(choices=AccountStatus.choices, required=False)
 
 

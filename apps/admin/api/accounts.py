@@ -42,6 +42,7 @@ class UsersView(ListAPIView[User]):
         responses=answers({200: shapes.UserSerializer(many=True)}, 400, 401, 403),
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002 - DRF's signature
+        shapes.ListFilterSerializer(data=request.query_params).is_valid(raise_exception=True)
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response(shapes.represent_users(page, timezone.now()))
 

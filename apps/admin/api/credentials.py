@@ -7,6 +7,7 @@ import binascii
 from typing import Any
 from urllib.parse import unquote_plus
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
@@ -71,7 +72,7 @@ class TokenView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         """The RFC's body for the RFC's refusals; everything else is the envelope."""
-        if isinstance(exc, drf.ParseError | drf.UnsupportedMediaType):
+        if isinstance(exc, drf.ParseError | drf.UnsupportedMediaType | SuspiciousOperation):
             exc = OAuthError(
                 "invalid_request", "The body must be a form or a JSON object of parameters."
             )

@@ -52,7 +52,7 @@ def fail(username: str, times: int) -> list[int]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("exists", [True, pytest.param(False, marks=pytest.mark.drill)])
 def test_two_hundred_parallel_guesses_from_four_processes_try_exactly_five(exists: bool) -> None:
     name = make.user().username if exists else "nobody-here"
     environment = os.environ | {

@@ -138,6 +138,11 @@ def test_malformed_requests_are_invalid_request() -> None:
     assert_refused(Client().generic("POST", PATH, "", "application/json"), "invalid_request")
 
 
+@pytest.mark.parametrize("body", ["a=" + "x" * 1_100_000, "&".join(["a=1"] * 1100)])
+def test_a_form_too_large_to_read_is_refused_in_the_rfcs_words(body: str) -> None:
+    assert_refused(ask(body), "invalid_request")
+
+
 def test_other_grants_are_unsupported() -> None:
     for grant in ("password", "authorization_code", "refresh_token", "Client_Credentials"):
         answer = ask(form(make.account(), grant_type=grant))
