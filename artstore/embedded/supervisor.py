@@ -85,9 +85,9 @@ class Supervisor:
         if leftovers:
             raise EmbeddedError(f"Processes of an earlier run do not end: {leftovers}.")
         ports.check_free(self._plan.ports)
-        is_new = self._prepare_secrets()
+        self._prepare_secrets()
         self._start_database()
-        self._bootstrap()
+        is_new = self._bootstrap()
         self._start_web()
         self._start_nodes()
         self._register()
@@ -97,8 +97,7 @@ class Supervisor:
         ready.write(self._plan, self._database_url, self._pids())
         self._greet(is_new, time.monotonic() - began)
 
-    def _prepare_secrets(self) -> bool:
-        """Whether this home is new."""
+    def _prepare_secrets(self) -> None:
         folder = self._layout.secrets
         folder.mkdir(mode=0o700, exist_ok=True)
         secret_files.keep(folder / "django-secret-key", secret_files.random_text)
@@ -109,10 +108,7 @@ class Supervisor:
             [element.storage_id for element in self._plan.elements],
             dt.datetime.now(dt.UTC),
         )
-        _, is_new = secret_files.keep(
-            self._layout.admin_password_file, secret_files.readable_password
-        )
-        return is_new
+        secret_files.keep(self._layout.admin_password_file, secret_files.readable_password)
 
     def _start_database(self) -> None:
         if self._plan.database_url is not None:
@@ -130,12 +126,14 @@ class Supervisor:
             say(f"PostgreSQL {cluster.binaries.version} is up")
         secret_files.write(self._layout.database_url_file, f"{self._database_url}\n")
 
-    def _bootstrap(self) -> None:
-        self._command(
+    def _bootstrap(self) -> bool:
+        """Whether the first admin was made just now: a database may be older than this home."""
+        output = self._command(
             "bootstrap",
             *("bootstrap", "--client-file", str(self._layout.client_file)),
             *("--elements-file", str(self._layout.elements_file)),
         )
+        return "Made the first admin" in output
 
     def _start_web(self) -> None:
         member = Tended(plan.web(self._plan), STOP_TIMEOUT_SECONDS)

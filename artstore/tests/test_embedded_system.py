@@ -7,11 +7,12 @@ import os
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
 
 from artstore.tests.curl import downloaded_sha256, sha256, upload
-from artstore.tests.live import LiveSystem, eventually
+from artstore.tests.live import LiveSystem, eventually, free_ports
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +117,32 @@ def test_down_leaves_nothing_running_and_up_resumes_with_the_data(tmp_path: Path
         assert [pid for pid in pids if is_alive(pid)] == []
         assert "not running" in system.shell("status").stdout
 
+        # The nodes move, as they do when a port is taken: the registry follows.
+        edit, rw = free_ports(2)
+        system.environment["ARTSTORE_NODE_EDIT_PORT"] = str(edit)
+        system.environment["ARTSTORE_NODE_RW_PORT"] = str(rw)
         second = system.up()
         assert system.admin_password not in second, "and not again"
         token = system.admin_token()
         assert downloaded_sha256(system, token, sent.answer["file_id"]) == sha256(note)
     finally:
         system.remove()
+
+
+def test_it_runs_on_a_database_that_somebody_else_runs() -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("create database elsewhere")
+    elsewhere = os.environ["DATABASE_URL"].replace("/artstore?", "/elsewhere?")
+    system = LiveSystem(DATABASE_URL=elsewhere)
+    try:
+        system.up()
+        assert system.ready["pids"]["postgres"] is None
+        assert system.ready["database_url"] == elsewhere
+        assert not (system.home / "postgres").exists()
+    finally:
+        system.remove()
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("drop database elsewhere with (force)")
 
 
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_one_starts() -> None:
