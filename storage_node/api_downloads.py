@@ -5,15 +5,17 @@ A small answer is read in place; a large one in pieces by a worker thread, the n
 
 import asyncio
 import os
+import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
 
+from storage_node.answers import Answer, Headers
 from storage_node.api_files import file_id_of
 from storage_node.attributes import FileAttributes
-from storage_node.call import Node
+from storage_node.call import Node, call_of
 from storage_node.content import Content
 from storage_node.drafts import digest_header
 from storage_node.errors import FileDamaged
@@ -22,113 +24,101 @@ from storage_node.queries import Query
 from storage_node.ranges import Asked, Slice, Stored, http_date, not_modified, slice_of
 
 INLINE_BYTES = 256 * 1024
+_CONDITIONS = frozenset({b"range", b"if-range", b"if-none-match", b"if-modified-since"})
+_NO_CONDITIONS = Asked()
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class DownloadCalls:
     """Handlers over one node."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
-        self._open_transfers = 0
+        self.node = node
+        self.open_transfers = 0
 
-    async def download_file(self, request: Request) -> Response:
+    async def download_file(self, request: Request) -> Answer:
         """Bytes of one file, as the conditional and range headers ask."""
-        query = Query(
-            request.query_params, "The download was refused: a parameter is out of range."
-        )
-        disposition = query.one_of("disposition", ("attachment", "inline")) or "attachment"
-        query.finish()
-        content = self._node.store.open_content(file_id_of(request), self._node.clock())
-        handed_over = False
+        disposition = _disposition(request)
+        content = self.node.store.open_content(file_id_of(request), self.node.clock())
+        answer = None
         try:
-            asked, stored = _asked(request), _stored(content.attributes)
-            headers = _version_headers(content.attributes, stored)
-            if not_modified(asked, stored):
-                return Response(status_code=304, headers=headers)
-            part = slice_of(asked, stored)
-            headers |= _body_headers(content.attributes, part, disposition)
-            status = 206 if part.partial else 200
-            if request.method == "HEAD":
-                return _HeadersOnly(status, headers)
-            if part.size_bytes <= INLINE_BYTES:
-                return Response(
-                    _read_exactly(content, part.start, part.size_bytes), status, headers
-                )
-            handed_over = True
-            return _Pieces(self, content, part, status, headers)
+            answer = self._answer(request, content, disposition)
+            return answer
         finally:
-            if not handed_over:
+            if not isinstance(answer, _Pieces):
                 content.close()
 
-
-class _HeadersOnly(Response):
-    """An answer to HEAD: the length of the body there would be, and none."""
-
-    def __init__(self, status: int, headers: dict[str, str]) -> None:
-        super().__init__(None, status, headers)
-
-    def init_headers(self, headers: Any = None) -> None:
-        self.raw_headers = [
-            (name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()
+    def _answer(self, request: Request, content: Content, disposition: str) -> Answer:
+        attributes = content.attributes
+        asked, stored = _asked(request), _stored(attributes)
+        headers = [
+            (b"etag", stored.etag.encode()),
+            (b"last-modified", http_date(attributes.uploaded_at).encode()),
+            (b"cache-control", b"private"),
         ]
+        if not_modified(asked, stored):
+            return Answer(304, headers)
+        part = slice_of(asked, stored)
+        headers += _body_headers(attributes, part, disposition)
+        status = 206 if part.partial else 200
+        if request.method == "HEAD":
+            return Answer(status, headers)
+        if part.size_bytes <= INLINE_BYTES:
+            return Answer(status, headers, _read_exactly(content, part.start, part.size_bytes))
+        return _Pieces(status, headers, _Transfer(self, content, part))
 
 
-class _Pieces(_HeadersOnly):
-    """A large answer. Owns `content` and closes it, whatever becomes of the transfer."""
+@dataclass(frozen=True)
+class _Transfer:
+    """A large part of a file on its way out."""
 
-    def __init__(
-        self,
-        calls: DownloadCalls,
-        content: Content,
-        part: Slice,
-        status: int,
-        headers: dict[str, str],
-    ) -> None:
+    calls: DownloadCalls
+    content: Content
+    part: Slice
+
+    def read(self, position: int) -> bytes:
+        """The next piece: as large as is fair among the transfers under way."""
+        wanted_bytes = min(fair_piece_bytes(self.calls.open_transfers), self.part.end - position)
+        return _read_exactly(self.content, position, wanted_bytes)
+
+
+class _Pieces(Answer):
+    """A large answer. Owns the content and closes it, whatever becomes of the transfer."""
+
+    def __init__(self, status: int, headers: Headers, transfer: _Transfer) -> None:
         super().__init__(status, headers)
-        self._calls = calls
-        self._content = content
-        self._part = part
+        self._transfer = transfer
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
-        self._calls._open_transfers += 1
+        transfer = self._transfer
+        transfer.calls.open_transfers += 1
         try:
             await send(
-                {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
+                {"type": "http.response.start", "status": self.status, "headers": self.headers}
             )
             await self._send_pieces(send)
         finally:
-            self._calls._open_transfers -= 1
-            self._content.close()
+            transfer.calls.open_transfers -= 1
+            transfer.content.close()
 
     async def _send_pieces(self, send: Any) -> None:
-        loop, node = asyncio.get_running_loop(), self._calls._node
-        position, end = self._part.start, self._part.end
-        reading: asyncio.Future[bytes] | None = None
+        """One piece is read while the one before it is sent."""
+        loop, transfer = asyncio.get_running_loop(), self._transfer
+        threads, position, end = transfer.calls.node.threads, transfer.part.start, transfer.part.end
+        reading = loop.run_in_executor(threads, transfer.read, position)
         try:
             while position < end:
-                if reading is None:
-                    reading = loop.run_in_executor(node.threads, self._read, position)
                 piece = await reading
                 position += len(piece)
-                reading = (
-                    loop.run_in_executor(node.threads, self._read, position)
-                    if position < end
-                    else None
-                )
+                if position < end:
+                    reading = loop.run_in_executor(threads, transfer.read, position)
                 await send(
                     {"type": "http.response.body", "body": piece, "more_body": position < end}
                 )
         finally:
-            if reading is not None:
-                await asyncio.wait([reading])
-
-    def _read(self, position: int) -> bytes:
-        wanted = min(fair_piece_bytes(self._calls._open_transfers), self._part.end - position)
-        return _read_exactly(self._content, position, wanted)
+            # The descriptor must not be closed under a read, nor a failed read go unnoticed as never awaited.
+            await asyncio.wait([reading])
+            reading.cancelled() or reading.exception()
 
 
 def _read_exactly(content: Content, position: int, wanted_bytes: int) -> bytes:
@@ -142,13 +132,25 @@ def _read_exactly(content: Content, position: int, wanted_bytes: int) -> bytes:
     return piece
 
 
+def _disposition(request: Request) -> str:
+    if not request.scope["query_string"]:
+        return "attachment"
+    query = Query(request.query_params, "The download was refused: a parameter is out of range.")
+    disposition = query.one_of("disposition", ("attachment", "inline")) or "attachment"
+    query.finish()
+    return disposition
+
+
 def _asked(request: Request) -> Asked:
-    headers = request.headers
+    call = call_of(request.scope)
+    if _CONDITIONS.isdisjoint(call.headers):
+        return _NO_CONDITIONS
+    header = call.header
     return Asked(
-        headers.get("range"),
-        headers.get("if-range"),
-        headers.get("if-none-match"),
-        headers.get("if-modified-since"),
+        header(b"range"),
+        header(b"if-range"),
+        header(b"if-none-match"),
+        header(b"if-modified-since"),
     )
 
 
@@ -156,32 +158,28 @@ def _stored(attributes: FileAttributes) -> Stored:
     return Stored(attributes.size, f'"{attributes.checksum}"', attributes.uploaded_at)
 
 
-def _version_headers(attributes: FileAttributes, stored: Stored) -> dict[str, str]:
-    return {
-        "ETag": stored.etag,
-        "Last-Modified": http_date(attributes.uploaded_at),
-        "Cache-Control": "private",
-    }
-
-
-def _body_headers(attributes: FileAttributes, part: Slice, disposition: str) -> dict[str, str]:
-    headers = {
-        "Content-Type": attributes.content_type,
-        "Content-Length": str(part.size_bytes),
-        "Accept-Ranges": "bytes",
-        "Repr-Digest": digest_header(attributes.checksum),
-        "Content-Disposition": content_disposition(disposition, attributes.original_filename),
-        "X-Content-Type-Options": "nosniff",
-    }
+def _body_headers(attributes: FileAttributes, part: Slice, disposition: str) -> Headers:
+    named = content_disposition(disposition, attributes.original_filename)
+    headers = [
+        (b"content-type", attributes.content_type.encode("latin-1")),
+        (b"content-length", b"%d" % part.size_bytes),
+        (b"accept-ranges", b"bytes"),
+        (b"repr-digest", digest_header(attributes.checksum).encode()),
+        (b"content-disposition", named.encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
     if part.partial:
-        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{attributes.size}"
+        where = f"bytes {part.start}-{part.end - 1}/{attributes.size}"
+        headers.append((b"content-range", where.encode()))
     if disposition == "inline":
-        headers["Content-Security-Policy"] = "sandbox"
+        headers.append((b"content-security-policy", b"sandbox"))
     return headers
 
 
 def content_disposition(disposition: str, filename: str) -> str:
     """RFC 6266: a plain ASCII name for old readers and the real one, percent-encoded, for the others."""
+    if _PLAIN_NAME.fullmatch(filename):
+        return f"{disposition}; filename=\"{filename}\"; filename*=UTF-8''{filename}"
     plain = "".join(
         letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in filename
     )

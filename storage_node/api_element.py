@@ -3,9 +3,8 @@
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 
-from storage_node.answers import json_answer
+from storage_node.answers import Answer, json_answer
 from storage_node.api_files import require_json
 from storage_node.attributes import stamp
 from storage_node.body import read_json_bytes
@@ -16,7 +15,7 @@ from storage_node.readiness import readiness
 from storage_node.version import CONTRACT, SERVICE, VERSION
 
 MODES = ("edit", "rw", "ro", "ar")
-_EXPOSITION_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+_EXPOSITION_FORMAT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ElementCalls:
@@ -25,9 +24,9 @@ class ElementCalls:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def get_info(self, request: Request) -> Response:
+    async def get_info(self, request: Request) -> Answer:
         """What anyone may know; with storage:read also room, counts and where the change feed stands."""
-        node, authorization = self._node, request.headers.get("authorization")
+        node, authorization = self._node, call_of(request.scope).headers.get(b"authorization")
         members: dict[str, Any] = {
             "storage_id": node.config.storage_id,
             "instance_id": node.instance_id,
@@ -40,7 +39,7 @@ class ElementCalls:
             members |= node.store.info(node.clock()).to_wire()
         return json_answer(members)
 
-    async def _may_see_all(self, request: Request, authorization: str) -> bool:
+    async def _may_see_all(self, request: Request, authorization: bytes) -> bool:
         """A bad token is refused like anywhere; a good one without the scope sees what anyone sees."""
         try:
             principal = await self._node.check.principal(
@@ -51,7 +50,7 @@ class ElementCalls:
         call_of(request.scope).principal = principal
         return True
 
-    async def mode_transition(self, request: Request) -> Response:
+    async def mode_transition(self, request: Request) -> Answer:
         """Change the mode; answered when the change is durable."""
         require_json(request)
         target, confirm = _target_mode(parse_object(await read_json_bytes(request)))
@@ -69,20 +68,22 @@ class ElementCalls:
             }
         )
 
-    async def live(self, _: Request) -> Response:
+    async def live(self, _: Request) -> Answer:
         """The process answers."""
         return json_answer(self._about("ok"))
 
-    async def ready(self, _: Request) -> Response:
+    async def ready(self, _: Request) -> Answer:
         """What works: `degraded` when only writes are impossible, `fail` when reads are."""
         status, checks = readiness(self._node)
         return json_answer(
             self._about(status) | {"checks": checks}, 503 if status == "fail" else 200
         )
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, _: Request) -> Answer:
         """Prometheus exposition."""
-        return Response(self._node.metrics.text(), 200, {"Content-Type": _EXPOSITION_FORMAT})
+        text = self._node.metrics.text()
+        length = (b"content-length", b"%d" % len(text))
+        return Answer(200, [(b"content-type", _EXPOSITION_FORMAT), length], text)
 
     def _about(self, status: str) -> dict[str, Any]:
         return {

@@ -8,12 +8,17 @@ import re
 from uuid import UUID
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from storage_node import drafts
-from storage_node.answers import file_answer, raw_json_answer, verified_file_answer
+from storage_node.answers import (
+    Answer,
+    file_answer,
+    nothing,
+    raw_json_answer,
+    verified_file_answer,
+)
 from storage_node.body import read_json_bytes
-from storage_node.call import Node, call_of
+from storage_node.call import CALL_KEY, Node, call_of
 from storage_node.errors import FileHere, UnsupportedMediaType, ValidationFailed
 from storage_node.index_reading import ListQuery
 from storage_node.queries import Query, whole_number
@@ -30,12 +35,12 @@ class FileCalls:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def get_file(self, request: Request) -> Response:
+    async def get_file(self, request: Request) -> Answer:
         """Attributes, and when the bytes were last seen to agree with them."""
         stored = self._node.store.get(file_id_of(request), self._node.clock())
         return verified_file_answer(stored.attributes, stored.verified_at)
 
-    async def edit_file(self, request: Request) -> Response:
+    async def edit_file(self, request: Request) -> Answer:
         """Replace description, tags or metadata; answered when the change is durable."""
         file_id, revision = file_id_of(request), _if_match(request)
         require_json(request)
@@ -43,14 +48,14 @@ class FileCalls:
         change = self._node.store.edit(file_id, patch, revision, self._node.clock())
         return file_answer(await self._node.bridge.wait(change))
 
-    async def delete_file(self, request: Request) -> Response:
+    async def delete_file(self, request: Request) -> Answer:
         """Mark deleted; garbage collection frees the bytes later."""
         change = self._node.store.delete(
             file_id_of(request), _if_match(request), self._node.clock()
         )
         return file_answer(await self._node.bridge.wait(change))
 
-    async def abandon(self, request: Request) -> Response:
+    async def abandon(self, request: Request) -> Answer:
         """Give an id up for good, unless its file is here."""
         file_id = file_id_of(request)
         present = await self._node.bridge.wait(
@@ -60,9 +65,9 @@ class FileCalls:
             raise FileHere(
                 "The id was not given up: its file is here. Adopt it.", present.to_wire()
             )
-        return Response(status_code=204)
+        return nothing()
 
-    async def list_files(self, request: Request) -> Response:
+    async def list_files(self, request: Request) -> Answer:
         """One page of files in a fixed order."""
         query = Query(request.query_params, "The list was refused: a parameter is out of range.")
         wanted = ListQuery(
@@ -82,7 +87,7 @@ class FileCalls:
         }
         return raw_json_answer(f'{{"items": [{", ".join(page.items)}], {json.dumps(tail)[1:]}')
 
-    async def list_changes(self, request: Request) -> Response:
+    async def list_changes(self, request: Request) -> Answer:
         """What changed after a change number, in order; everything after 0."""
         query = Query(
             request.query_params, "The changes were refused: a parameter is out of range."
@@ -110,14 +115,15 @@ class FileCalls:
 
 def file_id_of(request: Request) -> UUID:
     """The id in the address; the log line has it from here on."""
-    file_id = drafts.parse_file_id(request.path_params["file_id"])
-    call_of(request.scope).file_id = str(file_id)
+    text = request.scope["path_params"]["file_id"].lower()
+    file_id = drafts.parse_file_id(text)
+    request.scope[CALL_KEY].file_id = text
     return file_id
 
 
 def _if_match(request: Request) -> int | None:
     """The revision that `If-Match` names; None when there is no condition."""
-    header = request.headers.get("if-match")
+    header = call_of(request.scope).header(b"if-match")
     if header is None or header.strip() == "*":
         return None
     match = _REVISION.fullmatch(header.strip())
@@ -131,6 +137,6 @@ def _if_match(request: Request) -> int | None:
 
 def require_json(request: Request) -> None:
     """A body that claims to be anything but JSON is not read."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = (call_of(request.scope).header(b"content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMediaType("The request was refused: send its body as application/json.")

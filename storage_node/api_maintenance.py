@@ -3,10 +3,9 @@
 import asyncio
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from storage_node import garbage, reconcile
-from storage_node.answers import json_answer
+from storage_node.answers import Answer, json_answer
 from storage_node.call import Node
 from storage_node.queries import Query
 
@@ -17,7 +16,7 @@ class MaintenanceCalls:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def reconcile(self, request: Request) -> Response:
+    async def reconcile(self, request: Request) -> Answer:
         """Start a reconcile, or with `?wait=true` run one and give its report."""
         wait = _flag(request, "wait")
         run = reconcile.begin(self._node.store, self._node.clock(), "request")
@@ -28,11 +27,11 @@ class MaintenanceCalls:
             return json_answer(run.report(), 202)
         return json_answer(await finishing)
 
-    async def get_reconcile(self, _: Request) -> Response:
+    async def get_reconcile(self, _: Request) -> Answer:
         """The last run, or the one under way."""
         return json_answer(reconcile.last_report(self._node.store))
 
-    async def collect_garbage(self, request: Request) -> Response:
+    async def collect_garbage(self, request: Request) -> Answer:
         """Free what expired or was deleted; with `?dry_run=true` only say what would be."""
         dry_run = _flag(request, "dry_run")
         report = await asyncio.get_running_loop().run_in_executor(

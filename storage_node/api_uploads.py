@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Protocol
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from storage_node import drafts
-from storage_node.answers import stored_answer
+from storage_node.answers import Answer, stored_answer
 from storage_node.api_files import file_id_of
 from storage_node.body import Writer, declared_bytes, pieces
 from storage_node.call import Node, call_of
@@ -28,6 +27,8 @@ from storage_node.multipart_body import (
 )
 from storage_node.uploads import Upload
 
+ATTRIBUTES_HEADER = b"x-artstore-attributes"
+
 
 class UploadCalls:
     """Handlers over one node."""
@@ -35,17 +36,17 @@ class UploadCalls:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def put_file(self, request: Request) -> Response:
+    async def put_file(self, request: Request) -> Answer:
         """Store the body under the id in the address."""
         sender = self._sender(request, file_id_of(request), declared_bytes(request))
-        draft = drafts.from_header(request.headers.get(drafts.ATTRIBUTES_HEADER), sender)
+        draft = drafts.from_header(call_of(request.scope).header(ATTRIBUTES_HEADER), sender)
         upload = self._node.store.begin_upload(draft, self._node.clock())
         committed = await self._receive(request, upload)
         return stored_answer(committed.attributes, committed.created)
 
-    async def upload_form(self, request: Request) -> Response:
+    async def upload_form(self, request: Request) -> Answer:
         """Store the file of a form under a new id. Fields may follow the file: they count when the form ends."""
-        boundary = boundary_of(request.headers.get("content-type"))
+        boundary = boundary_of(call_of(request.scope).header(b"content-type"))
         size_bytes = declared_bytes(request)
         if (
             size_bytes is not None
@@ -79,8 +80,7 @@ class UploadCalls:
     def _sender(self, request: Request, file_id: uuid.UUID, size_bytes: int | None) -> Sender:
         call = call_of(request.scope)
         assert call.principal is not None  # the route demands a scope
-        headers = request.headers
-        digest = drafts.parse_digest(headers.get("repr-digest") or headers.get("content-digest"))
+        digest = drafts.parse_digest(call.header(b"repr-digest") or call.header(b"content-digest"))
         return Sender(file_id, call.principal.subject, size_bytes, digest)
 
 

@@ -6,6 +6,7 @@ STARTING, and on the way out stop taking calls before the engine closes.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import threading
@@ -38,6 +39,7 @@ HOUSEKEEPING_THREADS = 4
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 25
 BACKLOG = 2048
+GC_THRESHOLD = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +145,10 @@ def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Ser
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"standing_headers": node.standing_headers}
 
-    router = api.router(node)
-    router.lifespan_context = lifespan
+    doors = api.Doors(node)
+    doors.lifespan_context = lifespan
     settings = uvicorn.Config(
-        Envelope(router, node, traces),
+        Envelope(doors, node, traces),
         http=NodeProtocol,
         ws="none",
         log_config=None,
@@ -224,6 +226,10 @@ def prepared(config: NodeConfig) -> Prepared:
 async def serve(ready: Prepared, directory: NodeDirectory) -> None:
     """Serve until told to stop; raises RefusedToStart when the directory turns out not to be servable."""
     config, tls = ready.config, ready.tls
+    # What is alive now lives as long as the process; looking through it again and again for garbage costs each request.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     traces = telemetry.start(config.storage_id, config.otlp_endpoint)
     node = _node(ready, directory)
     server = _server(node, traces, tls)

@@ -35,8 +35,9 @@ async def pieces(request: Request) -> AsyncIterator[bytearray]:
 
 def declared_bytes(request: Request) -> int | None:
     """`Content-Length`, which the HTTP parser has already found to be a number; None for a chunked body."""
-    text = request.headers.get("content-length")
-    if text is None or request.headers.get("transfer-encoding"):
+    call = call_of(request.scope)
+    text = call.headers.get(b"content-length")
+    if text is None or b"transfer-encoding" in call.headers:
         return None
     return int(text)
 

@@ -27,6 +27,7 @@ class Call:
     """One request as the log line, the metrics and the handler see it."""
 
     request_id: str
+    headers: dict[bytes, bytes]
     started: float = field(default_factory=time.perf_counter)
     route: str = "unknown"
     principal: Principal | None = None
@@ -35,6 +36,11 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     trace_id: str | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """A request header by its lower-case name; the last one where a caller sends several."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Node:
     metrics: Metrics
     directory: NodeDirectory
     opened: Store | None = None
+    _standing: list[tuple[bytes, bytes]] | None = None
 
     @property
     def instance_id(self) -> str:
@@ -77,13 +84,15 @@ class Node:
 
     def standing_headers(self) -> list[tuple[bytes, bytes]]:
         """What every answer carries, so that a caller knows that it talks to this node and not to a proxy."""
-        headers = [
-            (b"x-artstore-storage-id", self.config.storage_id.encode()),
-            (b"x-artstore-instance-id", self.instance_id.encode()),
-        ]
-        if self.opened is not None:
-            headers.append((b"x-artstore-epoch", str(self.opened.epoch).encode()))
-        return headers
+        if self._standing is None:
+            headers = [
+                (b"x-artstore-storage-id", self.config.storage_id.encode()),
+                (b"x-artstore-instance-id", self.instance_id.encode()),
+            ]
+            if self.opened is None:
+                return headers
+            self._standing = [*headers, (b"x-artstore-epoch", str(self.opened.epoch).encode())]
+        return self._standing
 
 
 def call_of(scope: Any) -> Call:

@@ -43,7 +43,7 @@ def parse_file_id(text: str) -> UUID:
         raise ValidationFailed(
             "The call was refused: the address holds no file id.", {"file_id": ["must be a UUID"]}
         )
-    return UUID(text)
+    return UUID(int=int(text.replace("-", ""), 16))
 
 
 def parse_digest(header: str | None) -> str | None:

@@ -6,93 +6,96 @@ The outermost ASGI layer. It knows no route and no file; handlers raise, this an
 import json
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
+from storage_node.answers import Answer
 from storage_node.call import CALL_KEY, Call, Node
 from storage_node.errors import ClientLeft, InternalError, NodeError
+from storage_node.request_log import RequestLine, RequestLog
 from storage_node.telemetry import Traces
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CLIENT_LEFT_STATUS = 499
+# Label values out of a small set, whatever callers invent.
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
-log = logging.getLogger("storage_node.requests")
 fault_log = logging.getLogger("storage_node.faults")
+
+
+class Answering(Protocol):
+    """What is inside the envelope: the router."""
+
+    async def answer(self, scope: Scope, receive: Receive, call: Call) -> Answer:
+        """The answer to one request; raises whatever went wrong."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lifespan events."""
 
 
 class Envelope:
     """Wraps the router. `node` gives the standing headers and the metrics."""
 
-    def __init__(self, app: App, node: Node, traces: Traces) -> None:
-        self._app = app
+    def __init__(self, doors: Answering, node: Node, traces: Traces) -> None:
+        self._doors = doors
         self._node = node
         self._traces = traces
+        self._log = RequestLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._doors(scope, receive, send)
             return
-        call = scope[CALL_KEY] = Call(_request_id(scope))
-        answer = _Answer(call, send, self._node.standing_headers())
-        with self._traces.around(scope, call):
-            try:
-                await self._app(scope, receive, answer.send)
-            except ClientLeft:
-                call.status = CLIENT_LEFT_STATUS
-            except NodeError as failure:
-                await answer.fail(failure)
-            except Exception:  # noqa: BLE001  the one broad except of this program: no request may end the process
-                fault_log.exception(
-                    "request failed", extra={"request_id": call.request_id, "path": scope["path"]}
-                )
-                await answer.fail(
-                    InternalError(
-                        "The request failed inside the node; its log has the reason under this request id."
-                    )
-                )
-        self._note(scope, call, answer)
+        headers = dict(scope["headers"])
+        call = scope[CALL_KEY] = Call(_request_id(headers), headers)
+        outgoing = _Outgoing(call, send, self._node.standing_headers())
+        if self._traces.is_off:
+            self._traces.note_caller(call)
+            await self._answer(scope, receive, outgoing)
+        else:
+            with self._traces.around(scope["method"], call):
+                await self._answer(scope, receive, outgoing)
+        self._note(scope, call, outgoing.broken)
 
-    def _note(self, scope: Scope, call: Call, answer: "_Answer") -> None:
-        seconds = time.perf_counter() - call.started
-        metrics = self._node.metrics
-        metrics.answered(call.route, _known_method(scope["method"]), call.status, seconds)
-        metrics.moved(call.bytes_in, call.bytes_out)
-        if answer.broken:
-            metrics.cut()
-        if log.isEnabledFor(logging.INFO):
-            principal = call.principal
-            log.info(
-                "request",
-                extra={
-                    "request_id": call.request_id,
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "route": call.route,
-                    "status": call.status,
-                    "principal": principal.subject if principal else None,
-                    "acting_module": principal.module if principal else None,
-                    "file_id": call.file_id,
-                    "bytes_in": call.bytes_in,
-                    "bytes_out": call.bytes_out,
-                    "milliseconds": round(seconds * 1000, 3),
-                    "cut": answer.broken or None,
-                    "trace_id": call.trace_id,
-                },
+    async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
+        call = outgoing.call
+        try:
+            answer = await self._doors.answer(scope, receive, call)
+            await answer(scope, receive, outgoing.send)
+        except ClientLeft:
+            call.status = CLIENT_LEFT_STATUS
+        except NodeError as failure:
+            await outgoing.fail(failure)
+        except Exception:  # noqa: BLE001  the one broad except of this program: no request may end the process
+            fault_log.exception(
+                "request failed", extra={"request_id": call.request_id, "path": scope["path"]}
+            )
+            await outgoing.fail(
+                InternalError(
+                    "The request failed inside the node; its log has the reason under this request id."
+                )
             )
 
+    def _note(self, scope: Scope, call: Call, broken: bool) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        seconds = time.perf_counter() - call.started
+        self._node.metrics.answered(call.route, method, call.status, seconds)
+        self._node.metrics.moved(call.bytes_in, call.bytes_out, broken)
+        if self._log.is_on:
+            self._log.write(RequestLine(method, scope["path"], seconds * 1000, broken, call))
 
-class _Answer:
+
+class _Outgoing:
     """Watches one answer go out, and can replace it with an error as long as nothing has."""
 
     def __init__(self, call: Call, send: Send, standing_headers: list[tuple[bytes, bytes]]) -> None:
-        self._call = call
+        self.call = call
         self._send = send
         self._headers = [*standing_headers, (b"x-request-id", call.request_id.encode())]
         self._started = False
@@ -106,10 +109,10 @@ class _Answer:
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._started = True
-            self._call.status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers]}
+            self.call.status = message["status"]
+            message["headers"] = [*message["headers"], *self._headers]
         else:
-            self._call.bytes_out += len(message.get("body", b""))
+            self.call.bytes_out += len(message.get("body", b""))
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             self._ended = True
@@ -122,7 +125,7 @@ class _Answer:
         error = {
             "code": failure.code,
             "message": failure.message,
-            "request_id": self._call.request_id,
+            "request_id": self.call.request_id,
             **failure.extra(),
         }
         members: dict[str, Any] = {"error": error, **failure.beside()}
@@ -137,17 +140,8 @@ class _Answer:
         await self.send({"type": "http.response.body", "body": body})
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
-            return bytes(value).decode()
-    return uuid.uuid4().hex
-
-
-def _known_method(method: str) -> str:
-    """A label value out of a small set, whatever callers invent."""
-    return (
-        method
-        if method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")
-        else "other"
-    )
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id")
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return secrets.token_hex(16)

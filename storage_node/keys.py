@@ -153,20 +153,20 @@ class KeyRing:
             return None
         return (self.clock() - self.key_set.fetched_at).total_seconds()
 
-    def current(self, kid: str) -> RSAPublicKey | None:
-        """The key, unless it is unknown, was dropped, or the whole set is too old to trust."""
-        age = self.age_seconds()
-        if self.key_set is None or age is None or age > self.max_age_seconds:
+    def current(self, kid: str, moment: float) -> RSAPublicKey | None:
+        """The key at `moment` (Unix seconds), unless it is unknown, was dropped, or the whole set is too old to trust."""
+        key_set = self.key_set
+        if key_set is None or moment - key_set.fetched_at.timestamp() > self.max_age_seconds:
             return None
-        return self.key_set.keys.get(kid)
+        return key_set.keys.get(kid)
 
     async def find(self, kid: str) -> RSAPublicKey | None:
         """As `current`, after asking the source once more for a kid not seen before."""
-        key = self.current(kid)
+        key = self.current(kid, self.clock().timestamp())
         if key is not None or not self._may_ask_for(kid):
             return key
         await self.refresh()
-        key = self.current(kid)
+        key = self.current(kid, self.clock().timestamp())
         if key is None:
             self._remember_unknown(kid)
         return key

@@ -7,9 +7,11 @@ or files.
 """
 
 import asyncio
+import http
 import json
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -37,6 +39,10 @@ SWEEPS_PER_TIMEOUT = 4
 LINGER_SECONDS = 30.0
 LINGER_QUIET_SECONDS = 5.0
 GOODBYE_SECONDS = 0.5
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in http.HTTPStatus
+}
 # TCP_INFO of Linux, struct tcp_info of linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
 _TCP_INFO = 11
 _TCP_INFO_BYTES = 128
@@ -53,6 +59,7 @@ class NodeCycle(RequestResponseCycle):
 
     receiving = False
     failure: NodeError | None = None
+    _head = b""
 
     def fail(self, failure: NodeError) -> None:
         """Let the handler find out that no further body byte will come."""
@@ -65,22 +72,48 @@ class NodeCycle(RequestResponseCycle):
         self.message_event.set()
 
     async def send(self, message: Any) -> None:
-        """As the base, but an answer that overtakes the body announces that the connection ends, and sending to
-        nobody raises instead of going on to the end of the file."""
+        """The head goes out with the first piece of the body, so that a small answer is one write. Whoever sends to
+        a connection that is gone gets ClientLeft instead of going on to the end of the file."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
         if self.disconnected:
             raise ClientLeft
-        if message["type"] == "http.response.start" and self.more_body:
-            message = {
-                **message,
-                "headers": [*message.get("headers", ()), (b"connection", b"close")],
-            }
-        elif (
-            message["type"] == "http.response.body"
-            and not message.get("more_body")
-            and self.more_body
-        ):
-            self.keep_alive = True  # the base would close at once; the protocol lingers instead
-        await super().send(message)
+        if message["type"] == "http.response.start":
+            self._head = self._head_of(message["status"], message["headers"])
+            self.response_started = True
+            self.waiting_for_100_continue = False
+        else:
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+
+    def _head_of(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Status line and headers. An answer that overtakes its request's body announces that the connection ends."""
+        lines = [_STATUS_LINES[status]]
+        for name, value in (*self.default_headers, *headers):
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if self.more_body or not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+            raise RuntimeError("a header value holds a line break")
+        return head + b"\r\n"
+
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            body = b""
+        self.expected_content_length -= len(body)
+        if self.expected_content_length < 0 or (not more and self.expected_content_length):
+            raise RuntimeError("an answer of another length than it announced")
+        self.transport.writelines([self._head, body] if self._head else [body])
+        self._head = b""
+        if not more:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive and not self.more_body:
+                self.transport.close()
+            self.on_response()
 
     async def receive(self) -> Any:
         """The next piece of the body: whatever came since the last call, up to about a batch."""
@@ -183,7 +216,8 @@ class NodeProtocol(HttpToolsProtocol):
         target = httptools.parse_url(self.url)
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
-        self.scope["path"] = unquote(target.path.decode("ascii"), errors="strict")
+        path = target.path.decode("ascii")
+        self.scope["path"] = unquote(path, errors="strict") if "%" in path else path
         self.scope["raw_path"] = target.path
         self.scope["query_string"] = target.query or b""
 

@@ -6,11 +6,14 @@ Pure functions over header values (RFC 9110, sections 13 and 14). No request, no
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 
 from storage_node.errors import InvalidRange
 
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*")
+# strftime would speak the operator's language.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
@@ -49,7 +52,9 @@ class Slice:
 
 def http_date(moment: datetime) -> str:
     """`Last-Modified` has whole seconds; they are cut, not rounded, so it never lies in the future."""
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+    at = moment.astimezone(UTC)
+    day = f"{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04}"
+    return f"{day} {at.hour:02}:{at.minute:02}:{at.second:02} GMT"
 
 
 def not_modified(asked: Asked, stored: Stored) -> bool:

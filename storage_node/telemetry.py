@@ -6,7 +6,6 @@ On when OTEL_EXPORTER_OTLP_ENDPOINT is set; the SDK reads the other OTEL_* setti
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -28,18 +27,24 @@ class Traces:
         self._provider = provider
         self._tracer = provider.get_tracer("storage_node") if provider else None
 
-    @contextmanager
-    def around(self, scope: dict[str, Any], call: Call) -> Iterator[None]:
-        """A span for the request; its name and status come from what `call` has become by the end."""
-        traceparent = _header(scope, b"traceparent")
+    @property
+    def is_off(self) -> bool:
+        """Whether no spans are made."""
+        return self._tracer is None
+
+    def note_caller(self, call: Call) -> None:
+        """Put the caller's trace id into the log line."""
+        traceparent = call.header(b"traceparent")
         if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
             call.trace_id = match[1]
-        if self._tracer is None:
-            yield
-            return
+
+    @contextmanager
+    def around(self, method: str, call: Call) -> Iterator[None]:
+        """A span for the request; its name and status come from what `call` has become by the end."""
+        assert self._tracer is not None  # asked only when traces are on
         carrier = {
-            "traceparent": traceparent or "",
-            "tracestate": _header(scope, b"tracestate") or "",
+            "traceparent": call.header(b"traceparent") or "",
+            "tracestate": call.header(b"tracestate") or "",
         }
         parent = propagate.extract(carrier)
         with self._tracer.start_as_current_span(
@@ -49,8 +54,8 @@ class Traces:
             try:
                 yield
             finally:
-                span.update_name(f"{scope['method']} {call.route}")
-                span.set_attribute("http.request.method", scope["method"])
+                span.update_name(f"{method} {call.route}")
+                span.set_attribute("http.request.method", method)
                 span.set_attribute("http.route", call.route)
                 span.set_attribute("http.response.status_code", call.status)
                 span.set_attribute("artstore.request_id", call.request_id)
@@ -73,10 +78,3 @@ def start(storage_id: str, otlp_endpoint: str | None) -> Traces:
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Traces(provider)
-
-
-def _header(scope: dict[str, Any], wanted: bytes) -> str | None:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value).decode("latin-1")
-    return None

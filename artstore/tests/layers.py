@@ -41,7 +41,7 @@ NODE_FLOORS = (
     {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
-    | {"queries", "ranges", "readiness", "readings", "version", "tls"}
+    | {"queries", "ranges", "readiness", "readings", "version", "tls", "request_log"}
     | {"api_files", "api_uploads", "api_downloads", "api_element", "api_maintenance"},
     {"app"},
     {"__main__"},
