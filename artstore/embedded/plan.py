@@ -220,6 +220,7 @@ def worker(plan: Plan) -> Child:
         "artstore",
         *options,
         "--without-gossip",
+        "--without-heartbeat",
         "--without-mingle",
     )
 

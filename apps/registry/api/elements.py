@@ -199,10 +199,12 @@ class SyncView(APIView):
     def post(self, request: Request, element_id: uuid.UUID) -> Response:
         asked = shapes.StartSyncSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        # Everything that can be refused comes before the claim: a claimed run has to be run.
+        wait = listing.flag(request.query_params, "wait")
         subject = principal_of(request).subject
         wanted = sync.Request(SyncTrigger.MANUAL, requested_by=subject, **asked.validated_data)
         run = sync.claim(elements.get(element_id), wanted)
-        if not listing.flag(request.query_params, "wait"):
+        if not wait:
             tasks.enqueue_sync(run.pk)
             return Response(shapes.SyncRunSerializer(run).data, status=202)
         sync.run(run.pk)

@@ -159,6 +159,7 @@ def test_counts_beyond_ten_thousand_are_estimates(program: Api, monkeypatch: Any
         {"name": "new"},
         {"tags": "a"},
         {"tags": ["x" * 65]},
+        {"tags": [1]},
         {"tags": [str(n) for n in range(51)]},
         {"tags": ["a\x00"]},
         {"description": "x" * 1001},
@@ -303,6 +304,7 @@ def test_input_that_is_not_valid_is_refused(
     element = make.element()
     assert code(admin(method, path.format(id=element.pk), body)) == (400, "VALIDATION_ERROR")
     assert StorageElement.objects.filter(pk=element.pk).exists()
+    assert not SyncRun.objects.exists(), "a refused request claims nothing"
 
 
 def test_urls_that_are_refused_say_so(admin: Api) -> None:
