@@ -5,19 +5,21 @@ would read the whole body before anybody looked at it.
 """
 
 import base64
+import urllib.parse
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.admin.permissions import Act, allow
-from apps.ingester import body, incoming, serializers, upload
+from apps.ingester import body, incoming, multipart, serializers, upload
 from apps.ingester.body import ClientBody
 from apps.ingester.incoming import UploadHead
 from apps.ingester.upload import Stored, Uploader
@@ -67,8 +69,24 @@ def head_of(request: HttpRequest | Request) -> UploadHead:
         digest_headers={
             name: request.headers.get(name) for name in ("Content-Digest", "Repr-Digest")
         },
-        parameters=dict(request.GET.lists()),
+        transfer_encoding=request.headers.get("Transfer-Encoding", ""),
+        parameters=query_texts(request.META.get("QUERY_STRING", "")),
     )
+
+
+def query_texts(query_string: str) -> dict[str, list[str]]:
+    """The query's texts, strictly UTF-8: `request.GET` would put another character in their place."""
+    found: dict[str, list[str]] = {}
+    # As WSGI hands it over: one character per byte.
+    for name, value in urllib.parse.parse_qsl(
+        query_string, keep_blank_values=True, encoding="latin-1"
+    ):
+        try:
+            text = value.encode("latin-1").decode()
+        except UnicodeError as failure:
+            raise multipart.malformed(name[:64], _("The value is not valid UTF-8.")) from failure
+        found.setdefault(name, []).append(text)
+    return found
 
 
 def linger_after(
@@ -76,6 +94,8 @@ def linger_after(
 ) -> None:
     """When the answer is out and the body was not read: wait for the client to see it."""
     connection = request.META.get("gunicorn.socket")
+    if body.too_much_to_drain(read):
+        body.announce_close(request.META)
     # Closers run after the server has written the answer; HttpResponse has no public way to add one.
     response._resource_closers.append(lambda: body.linger(connection, read))  # type: ignore[attr-defined]
 

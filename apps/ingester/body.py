@@ -125,6 +125,26 @@ def limit_silence(connection: socket.socket, option: int, seconds: float) -> Non
     connection.setsockopt(socket.SOL_SOCKET, option, timeval)
 
 
+def too_much_to_drain(read: ClientBody) -> bool:
+    """Whether the rest of the body is so long that the connection will rather be closed."""
+    if read.finished:
+        return False
+    return read.declared_bytes is None or read.declared_bytes - read.received_bytes > PIECE_BYTES
+
+
+def announce_close(environ: dict[str, Any]) -> None:
+    """Have the answer say that the connection ends with it.
+
+    An application cannot: gunicorn drops hop-by-hop headers. Its answer object can, and is found
+    where gunicorn itself hands it in.
+    """
+    hints = environ.get("wsgi.early_hints")
+    for cell in getattr(hints, "__closure__", None) or ():
+        force_close = getattr(cell.cell_contents, "force_close", None)
+        if callable(force_close):
+            force_close()
+
+
 def linger(connection: socket.socket | None, body: ClientBody) -> None:
     """After an answer that came before the whole body: let the client read it before closing.
 

@@ -167,11 +167,11 @@ def _description(findings: _Findings, text: str) -> str | None:
 
 def _tags(findings: _Findings, texts: Sequence[str]) -> tuple[str, ...]:
     tags: list[Any] = [text for text in texts if text]
-    if len(tags) == 1 and tags[0].lstrip().startswith("["):
+    if len(tags) == 1 and tags[0].lstrip().startswith(("[", "{")):
         tags = _json(findings, "tags", tags[0])
-        if not isinstance(tags, list):
+        if tags is None:
             return ()
-    if not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         findings.add("tags", _("Must be a JSON array of texts, or be repeated."))
         return ()
     if len(tags) > MAX_TAGS:

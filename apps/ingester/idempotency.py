@@ -67,7 +67,7 @@ def latest(claim: Claim) -> tuple[int, FileRecord | None]:
 
 def is_same(record: FileRecord, incoming: IncomingFile) -> bool:
     """Whether a repeated upload, its bytes read to the end, is the one the record came from."""
-    given = incoming.fields
+    given = incoming.final_fields()
     return (
         record.checksum == incoming.content.sha256
         and record.size == incoming.content.size_bytes

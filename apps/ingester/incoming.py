@@ -30,6 +30,7 @@ class UploadHead:
 
     content_type: str = ""
     content_encoding: str = ""
+    transfer_encoding: str = ""
     digest_headers: Mapping[str, str | None] = field(default_factory=dict)
     parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -41,6 +42,11 @@ class IncomingFile:
     name: FileName
     fields: UploadFields
     content: Content
+    form: FormReader | None = None
+
+    def final_fields(self) -> UploadFields:
+        """The fields once the content was read to its end; more of them may have followed it."""
+        return self.fields if self.form is None else fields.upload_fields(self.form.fields)
 
 
 def check_declared_size(head: UploadHead, declared_bytes: int | None) -> None:
@@ -49,11 +55,12 @@ def check_declared_size(head: UploadHead, declared_bytes: int | None) -> None:
     limit = settings.ARTSTORE_MAX_FILE_BYTES + (FORM_OVERHEAD_BYTES if is_form else 0)
     if declared_bytes is not None and declared_bytes > limit:
         raise content.too_large(settings.ARTSTORE_MAX_FILE_BYTES)
-    if head.content_encoding.lower() not in {"", "identity"}:
-        raise UnsupportedContent(
-            _("Content-Encoding %(coding)s is not unpacked here. Send the bytes to be stored.")
-            % {"coding": head.content_encoding[:32]}
-        )
+    for coding, plain in ((head.content_encoding, "identity"), (head.transfer_encoding, "chunked")):
+        if coding.strip().lower() not in {"", plain}:
+            raise UnsupportedContent(
+                _("The coding %(coding)s is not unpacked here. Send the bytes to be stored.")
+                % {"coding": coding[:32]}
+            )
 
 
 def open_request(head: UploadHead, body: ClientBody) -> IncomingFile:
@@ -86,8 +93,10 @@ def begin_form(head: UploadHead, body: ClientBody) -> FormReader:
 
 def _open_raw(head: UploadHead, body: ClientBody) -> IncomingFile:
     texts = dict(head.parameters)
-    filename = texts.pop("filename", [""])
-    name = fields.file_name(filename[-1], head.content_type)
+    filenames = texts.pop("filename", [""])
+    if len(filenames) > 1:
+        raise multipart.malformed("filename", _("Give this field once."))
+    name = fields.file_name(filenames[0], head.content_type)
     given = fields.upload_fields(texts)
     announced = digests.expected_digests(head.digest_headers)
     checks = Checks(
@@ -119,14 +128,16 @@ def open_form(head: UploadHead, form: FormReader) -> IncomingFile:
         kept = _keep(start, pieces, checks)
         return IncomingFile(name, fields.upload_fields(form.fields), kept)
 
+    given = fields.upload_fields(form.fields)
+
     def late(sha256: str) -> list[str]:
-        _refuse_late_fields(form)
+        _check_late_fields(form, given)
         return _late_sums(form, announced, sha256)
 
     estimate = form.body.declared_bytes or content.UNKNOWN_SIZE_BYTES
     checks = Checks(max_bytes, late=late)
     live = LiveContent(itertools.chain(start.pieces, pieces), checks, None, estimate)
-    return IncomingFile(name, fields.upload_fields(form.fields), live)
+    return IncomingFile(name, given, live, form)
 
 
 def _late_sums(form: FormReader, announced: frozenset[str], sha256: str) -> list[str]:
@@ -145,11 +156,13 @@ def _keep(start: content.Start, pieces: Iterator[bytes], checks: Checks) -> Kept
     return content.keep_on_disk(start, pieces, checks)
 
 
-def _refuse_late_fields(form: FormReader) -> None:
-    """Its bytes are on their way to the element with the fields that came first."""
-    late = [name for name in form.trailing if name != "checksum"]
-    if late:
+def _check_late_fields(form: FormReader, sent: UploadFields) -> None:
+    """Texts that follow a large file can still be given to its element; how long it is kept cannot:
+    the element was chosen by that, and the bytes are on their way to it."""
+    final = fields.upload_fields(form.fields)
+    if (final.retention_policy, final.ttl_days) != (sent.retention_policy, sent.ttl_days):
+        late = [name for name in form.trailing if name in {"retention_policy", "ttl_days"}]
         raise ValidationError(
-            _("Nothing was stored: put all fields before a large file, or all of them after it."),
-            details={late[0][:64] or "non_field_errors": [_("Came after the file.")]},
+            _("Nothing was stored: say how long to keep a large file before it, not behind it."),
+            details={name: [_("Came after the file.")] for name in late},
         )

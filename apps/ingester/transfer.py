@@ -106,6 +106,29 @@ def deliver(
     return stored.attributes
 
 
+def add_late_texts(
+    element: StorageElement, incoming: IncomingFile, held: FileAttributes, subject: str
+) -> FileAttributes:
+    """Give the element the texts that followed a large file in its form.
+
+    Until that is done nobody was told that the file is stored; if it fails, the row stays as after
+    a lost answer.
+    """
+    final = incoming.final_fields()
+    texts = {
+        "description": final.description,
+        "tags": list(final.tags),
+        "metadata": dict(final.metadata),
+    }
+    if (held.description, list(held.tags), dict(held.metadata)) == tuple(texts.values()):
+        return held
+    database.release()
+    try:
+        return nodes.client(element, subject).edit_file(held.file_id, texts)
+    except NodeFailure as failure:
+        raise _unknown() from failure
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Outcome:
     failure: NodeFailure

@@ -166,6 +166,7 @@ class _Run:
         with keeper.keeping(self.file_id, self.lease) as hold:
             try:
                 attributes = transfer.deliver(element, hold, self.incoming, subject)
+                attributes = transfer.add_late_texts(element, self.incoming, attributes, subject)
             except IdGivenUp as given_up:
                 return self._after_given_up(element, given_up)
             except ElementRefused:

@@ -5,8 +5,9 @@ the indexes in this app's first migration are, or PostgreSQL would not use them.
 """
 
 import datetime as dt
-import functools
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib.postgres.search import CombinedSearchQuery, SearchVectorField
 from django.contrib.postgres.search import SearchQuery as TsQuery
@@ -17,6 +18,8 @@ from apps.query import text
 from apps.query.asking import SearchMode, SearchQuery
 from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus
 from apps.registry.search_text import SEARCH_CONFIG
+
+Join = Callable[[Any, Any], Any]
 
 NAME_KEY = Lower(Func(F("original_filename"), function="NORMALIZE"))
 # Each run of letters and digits is a word here, stop words and all, with no ending cut off.
@@ -47,20 +50,30 @@ def tsquery(query: SearchQuery) -> CombinedSearchQuery | TsQuery:
     groups = text.web_terms(query.query)
     if not groups:
         return TsQuery("", config=SEARCH_CONFIG)
-    return functools.reduce(operator.or_, (_all_of(group) for group in groups))
+    return _joined(operator.or_, [_all_of(group) for group in groups])
 
 
 def _all_of(terms: list[text.Term]) -> CombinedSearchQuery | TsQuery:
-    return functools.reduce(operator.and_, (_any_way(term) for term in terms))
+    return _joined(operator.and_, [_any_way(term) for term in terms])
+
+
+def _joined(
+    join: Join, parts: list[CombinedSearchQuery | TsQuery]
+) -> CombinedSearchQuery | TsQuery:
+    """Two halves at a time: a chain of hundreds of words would be nested too deep to be compiled."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return join(_joined(join, parts[:middle]), _joined(join, parts[middle:]))
 
 
 def _any_way(term: text.Term) -> CombinedSearchQuery | TsQuery:
-    ways = (
+    ways: list[CombinedSearchQuery | TsQuery] = [
         TsQuery(phrase, config=SEARCH_CONFIG, search_type="phrase", invert=term.negated)
         for phrase in term.phrases
-    )
+    ]
     # Forbidden is whatever stands there in any way: not this and not that.
-    return functools.reduce(operator.and_ if term.negated else operator.or_, ways)
+    return _joined(operator.and_ if term.negated else operator.or_, ways)
 
 
 def _of_status(found: FileRecordQuerySet, status: str, now: dt.datetime) -> FileRecordQuerySet:

@@ -7,6 +7,7 @@ request; `asking.SearchQuery` holds plain values.
 
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from apps.query.errors import SearchTimedOut
 from apps.registry.models import FileRecord, FileRecordQuerySet
 from artstore import paging
 
+# What PostgreSQL cannot even be asked about.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EXACT_TOTAL = 10_000
 RANKED_FILES = 1000
 
@@ -135,6 +138,8 @@ def _after(query: SearchQuery, found: FileRecordQuerySet) -> FileRecordQuerySet:
         raise paging.bad_parameter("cursor", _("This cursor belongs to a search in another order."))
     step = "lt" if query.descending else "gt"
     name, (value, file_id) = query.sort, values[2:]
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise paging.bad_parameter("cursor", _("This is not a cursor this search gave out."))
     try:
         return found.filter(
             Q(**{f"{name}__{step}e": value}),

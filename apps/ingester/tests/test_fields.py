@@ -97,6 +97,7 @@ def test_every_bad_field_is_named_at_once() -> None:
         {"tags": [str(n) for n in range(51)]},
         {"tags": "[1]"},
         {"tags": "[oops"},
+        {"tags": '{"a": 1}'},
         {"tags": '[""]'},
         {"tags": "a\x00b"},
         {"description": "a\x00"},

@@ -375,3 +375,72 @@ def test_a_client_that_falls_silent_is_told_so_and_leaves_nothing(
     answer = raw_request(web, head, b"x" * 3 * MIB)
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"No byte of the upload arrived" in answer
+
+
+@pytest.mark.parametrize("query", ["filename=%ff%fe", "filename=a&tags=%ff"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_query_texts_that_are_not_utf8_are_refused(
+    web: WebProcess, caller: Any, query: str
+) -> None:
+    answer = caller.post(f"{upload_url(web)}?{query}", data=b"x", timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_two_names_for_one_file_are_refused(web: WebProcess, caller: Any) -> None:
+    answer = caller.post(f"{upload_url(web)}?filename=a&filename=b", data=b"x", timeout=60)
+    assert answer.json()["error"]["details"] == {"filename": ["Give this field once."]}
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_transfer_coding_other_than_chunked_is_not_unpacked(web: WebProcess, token: str) -> None:
+    head = (
+        "POST /api/v1/files/upload?filename=a HTTP/1.1\nHost: localhost\n"
+        f"Authorization: Bearer {token}\nTransfer-Encoding: gzip, chunked"
+    )
+    answer = raw_request(web, head, b"1\r\nx\r\n0\r\n\r\n")
+    assert answer[:12] in {b"HTTP/1.1 415", b"HTTP/1.1 501", b"HTTP/1.1 400"}, answer
+
+
+def test_an_answer_before_a_long_body_says_that_the_connection_ends(web: WebProcess) -> None:
+    head = "POST /api/v1/files/upload HTTP/1.1\nHost: localhost\nContent-Length: 1000000000"
+    answer = raw_request(web, head)
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+class TestFieldsOnBothSides:
+    """Fields before and after one large file."""
+
+    def form(self, content: bytes, *late: tuple[str, str]) -> tuple[bytes, str]:
+        boundary = uuid.uuid4().hex
+        parts = [("tags", "early"), ("file", ""), *late]
+        raw = b""
+        for name, text in parts:
+            extra = '; filename="f.bin"' if name == "file" else ""
+            raw += (
+                f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
+            ).encode()
+            raw += (content if name == "file" else text.encode()) + b"\r\n"
+        return raw + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+    def test_late_texts_are_kept_on_element_and_record(
+        self, web: WebProcess, caller: Any, site: Any
+    ) -> None:
+        content = os.urandom(3 * MIB)
+        raw, kind = self.form(content, ("description", "late"), ("tags", "later"))
+        answer = caller.post(upload_url(web), data=raw, headers={"Content-Type": kind}, timeout=60)
+        assert answer.status_code == 201, answer.text
+        file = answer.json()
+        assert (file["description"], file["tags"]) == ("late", ["early", "later"])
+        held = site.node_session().get(f"/api/v1/files/{file['file_id']}").json()
+        assert (held["description"], held["tags"]) == ("late", ["early", "later"])
+        check_stored(web, caller, file, content)
+
+    @pytest.mark.usefixtures("nothing_stored")
+    def test_how_long_a_large_file_is_kept_has_to_be_said_before_it(
+        self, web: WebProcess, caller: Any
+    ) -> None:
+        raw, kind = self.form(os.urandom(3 * MIB), ("retention_policy", "permanent"))
+        answer = caller.post(upload_url(web), data=raw, headers={"Content-Type": kind}, timeout=60)
+        assert answer.status_code == 400, answer.text
+        assert set(answer.json()["error"]["details"]) == {"retention_policy"}

@@ -9,6 +9,7 @@ import pytest
 from apps.query import search
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
 from apps.registry.models import FileRecord, FileStatus
+from artstore import paging
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +160,11 @@ class TestFulltext:
         stored("plain.txt")
         assert fulltext(odd) <= {"plain.txt"}
 
+    def test_a_query_of_hundreds_of_words_is_answered(self) -> None:
+        stored("b.txt", description="a " * 400)
+        assert fulltext("zz " * 166) == set()
+        assert fulltext(" or ".join(["zz"] * 80 + ["b"])) == {"b.txt"}
+
 
 class TestFilters:
     """Prior art 34: filters applied after LIMIT made hits invisible and totals wrong."""
@@ -265,6 +271,18 @@ class TestPaging:
             {"cursor": "W10"},
             {"cursor": "WyJ1cGxvYWRlZF9hdCIsIHRydWUsICJub3QgYSBkYXRlIiwgIm5vIl0"},
             {"cursor": "abc", "offset": 1},
+            {
+                "sort_by": SortBy.ORIGINAL_FILENAME,
+                "cursor": paging.encode_cursor(
+                    ["original_filename", False, "a\0", str(uuid.uuid4())]
+                ),
+            },
+            {
+                "sort_by": SortBy.ORIGINAL_FILENAME,
+                "cursor": paging.encode_cursor(
+                    ["original_filename", False, "\ud800", str(uuid.uuid4())]
+                ),
+            },
         ],
     )
     def test_orders_and_cursors_that_make_no_sense_are_refused(self, asked: dict[str, Any]) -> None:
