@@ -35,6 +35,16 @@ class SizeField(forms.CharField):
         return int(float(found[1].replace(",", ".")) * 1024 ** _STEPS[found[2].lower()])
 
 
+class MetadataField(forms.JSONField):
+    """JSON as the person wrote it; nothing where nothing was written."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return data if data in (None, "") else super().bound_data(data, initial)
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if value in (None, "") else super().prepare_value(value)
+
+
 class SearchForm(forms.Form):
     """Every field may be missing; then the search's own default counts."""
 
@@ -91,7 +101,7 @@ class SearchForm(forms.Form):
         regex=r"^[0-9a-fA-F]{64}$",
         error_messages={"invalid": _("A checksum has 64 hexadecimal digits.")},
     )
-    metadata = forms.JSONField(
+    metadata = MetadataField(
         label=_("Metadata contains (JSON)"),
         required=False,
         error_messages={"invalid": _('Write a JSON object such as {"project": "north"}.')},

@@ -11,6 +11,10 @@ from artstore.tests.browser import CHROMIUM, Visit, make_user, running_chromium
 from artstore.tests.live import LiveSystem
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", help="the folder test_console_screenshots.py writes to")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
