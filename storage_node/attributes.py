@@ -5,7 +5,7 @@ shows the same members without `format` and `stored_name`. Which changes are all
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -27,6 +27,13 @@ encode_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=Fal
 
 class AttributesCorrupt(ValueError):
     """Bytes that should be an attributes file and are not; the text says what is wrong."""
+
+
+_quoted: Callable[[str], str] = json.encoder.encode_basestring
+
+
+def _time(value: datetime | None) -> str:
+    return "null" if value is None else f'"{stamp(value)}"'
 
 
 def stamp(moment: datetime) -> str:
@@ -193,8 +200,9 @@ class FileAttributes:
 
     def to_wire(self) -> dict[str, Any]:
         """The members of the wire, JSON-ready."""
-        members = self._members
-        return {name: value for name, value in members.items() if name not in _NOT_ON_THE_WIRE}
+        return {
+            name: value for name, value in self._members.items() if name not in _NOT_ON_THE_WIRE
+        }
 
     @cached_property
     def _members(self) -> dict[str, Any]:
@@ -210,12 +218,42 @@ class FileAttributes:
     @cached_property
     def wire_json(self) -> str:
         """The wire form as JSON text: sorted keys, nothing escaped that need not be."""
-        return encode_json(self.to_wire())
+        return encode_json(self.to_wire()) if self.extra else "".join(self._pieces)
 
     @cached_property
     def file_bytes(self) -> bytes:
         """What the attributes file holds, to the byte."""
-        return (encode_json(self._members) + "\n").encode()
+        if self.extra:
+            return (encode_json(self._members) + "\n").encode()
+        first, second, third = self._pieces
+        return f'{first}"format": {FORMAT}, {second}"stored_name": {_quoted(self.stored_name)}, {third}\n'.encode()
+
+    @cached_property
+    def _pieces(self) -> tuple[str, str, str]:
+        """What `encode_json` gives for known keys, cut where the two keys go that are not on the wire.
+
+        Put together by hand, once for both forms: a quarter of the time of a small upload went into this.
+        """
+        description, tags, metadata = self.description, self.tags, self.metadata
+        ttl_days = "null" if self.ttl_days is None else self.ttl_days
+        first = (
+            f'{{"checksum": {_quoted(self.checksum)}, "content_type": {_quoted(self.content_type)}, '
+            f'"deleted_at": {_time(self.deleted_at)}, '
+            f'"description": {"null" if description is None else _quoted(description)}, '
+            f'"expires_at": {_time(self.expires_at)}, "file_id": "{self.file_id}", '
+        )
+        second = (
+            f'"metadata": {encode_json(metadata) if metadata else "{}"}, '
+            f'"original_filename": {_quoted(self.original_filename)}, '
+            f'"retention_policy": {_quoted(self.retention_policy)}, "revision": {self.revision}, '
+            f'"size": {self.size}, "status": {_quoted(self.status)}, '
+        )
+        third = (
+            f'"tags": [{", ".join(map(_quoted, tags))}], "ttl_days": {ttl_days}, '
+            f'"updated_at": {_time(self.updated_at)}, "uploaded_at": {_time(self.uploaded_at)}, '
+            f'"uploaded_by": {_quoted(self.uploaded_by)}}}'
+        )
+        return first, second, third
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -25,6 +25,9 @@ class Change(ABC, Generic[Answer]):
     is_alone = False
     # Whether it may eat into the room kept for a full disk: only what ends in more room, or needs next to none.
     may_use_headroom = False
+    # Whether its answer and its row need not wait for the files: the record holds all of it, and readers are served from
+    # memory for the moment until the files are there.
+    needs_no_files_to_answer = False
 
     def __init__(self, now: datetime, file_id: UUID | None = None) -> None:
         self.now = now

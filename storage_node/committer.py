@@ -1,7 +1,8 @@
 """The one thread that changes the element: it gathers waiting changes into a batch and brings them through together.
 
 Per batch: decide and prepare each -> names of parts synced -> one append, one sync -> apply files in log order -> index
-rows and position in one transaction -> answers. Because one thread checks and applies everything, no two changes of a
+rows and position in one transaction -> answers. (A batch of nothing but small uploads writes its files after the answers:
+the log holds them, and readers get them from memory for that moment.) Because one thread checks and applies everything, no two changes of a
 file can cross, and what a reader sees is always the state after some whole batch.
 """
 
@@ -46,6 +47,8 @@ class Committer:
         self.applied_lsn = element.log.last_lsn
         # Ids of the batch in hand: on disk some of it may show before the index does.
         self.in_hand: frozenset[UUID] = frozenset()
+        # Bodies of files that are durable, in the index, and about to be written to their places.
+        self.bodies: dict[UUID, bytes] = {}
 
     def start(self) -> None:
         """Begins to work."""
@@ -200,7 +203,7 @@ class Committer:
         self.before_append()
         try:
             self._element.health.require_writable()
-            return self._element.log.append([change.record for change in ready])
+            return self._element.log.append(_records(ready))
         except NodeError as error:
             for change in ready:
                 change.discard()
@@ -222,17 +225,31 @@ class Committer:
             )
 
     def _finish(self, ready: list[Change[Any]], first_lsn: int) -> None:
-        element = self._element
+        """Files, index, answers. Where no answer needs the files they come last: callers go on while they are written."""
+        files_can_wait = all(change.needs_no_files_to_answer for change in ready)
         try:
-            for change in ready:
-                self._insist(change.apply)
-            self._insist(
-                lambda: element.index.apply(first_lsn, [change.record for change in ready])
-            )
+            if files_can_wait:
+                self.bodies = {
+                    record.file.file_id: record.body for record in _records(ready) if record.file
+                }
+                self._index(ready, first_lsn)
+                self._apply(ready)
+            else:
+                self._apply(ready)
+                self._index(ready, first_lsn)
         except _Broken:
-            self._leave_open(ready)
+            self._leave_open([change for change in ready if not change.future.done()])
             return
         self.applied_lsn = first_lsn + len(ready) - 1
+        self.bodies = {}
+
+    def _apply(self, ready: list[Change[Any]]) -> None:
+        for change in ready:
+            self._insist(change.apply)
+
+    def _index(self, ready: list[Change[Any]], first_lsn: int) -> None:
+        element = self._element
+        self._insist(lambda: element.index.apply(first_lsn, _records(ready)))
         element.capacity.set_held(element.index.at.held)
         for change in ready:
             change.resolve(change.answer())
@@ -268,3 +285,7 @@ class Committer:
             # SQLite says "I/O error" when its shared memory can not grow; a disk that is full explains it.
             return self._element.disk.medium.free_bytes() < 2**20
         return code == sqlite3.SQLITE_FULL
+
+
+def _records(changes: list[Change[Any]]) -> list[Record]:
+    return [change.record for change in changes]

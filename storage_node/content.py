@@ -42,6 +42,13 @@ class Content:
         self.close()
 
 
+def content_in_memory(file: FileAttributes, body: bytes) -> Content:
+    """The bytes of a file that is durable in the log and not in its place yet, behind a descriptor like any other."""
+    fd = os.memfd_create("body", os.MFD_CLOEXEC)
+    os.write(fd, body)
+    return Content(fd, file)
+
+
 def open_content(disk: Disk, row: Row, found_damaged: Callable[[str], None]) -> Content:
     """Opens the bytes; raises `FileDamaged` rather than give wrong ones, and tells `found_damaged` what is new about that."""
     file = row.file

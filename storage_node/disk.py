@@ -101,6 +101,25 @@ class Disk:
         """A part becomes the file's attributes, replacing older ones in one step."""
         self.medium.rename(f"{INCOMING}/{part}", attributes_path(file.file_id, file.stored_name))
 
+    def put_file(self, file: FileAttributes, body: bytes) -> None:
+        """Content, then attributes, straight to their places: for a body that a durable record holds as well, so that a
+        half-written file is written anew by replay."""
+        path = content_path(file.file_id, file.stored_name)
+        self.medium.put(path, body)
+        self.medium.put(path + ATTRIBUTES_SUFFIX, file.file_bytes)
+
+    def put_attributes(self, file: FileAttributes) -> None:
+        """Replaces a file's attributes in one step, for a durable record that holds them as well.
+
+        The temporary name is beside the file and always the same: replay uses it up whatever was left of it. Not in
+        `incoming/`, because ext4 looks for a free inode near the directory a file is made in and passes over those freed
+        in the last minutes one by one: replacing many files through one directory gets slower with each of them.
+        """
+        path = attributes_path(file.file_id, file.stored_name)
+        beside = f"{path.rpartition('/')[0]}/.{file.file_id}"
+        self.medium.put(beside, file.file_bytes)
+        self.medium.rename(beside, path)
+
     def remove_file(self, file_id: UUID, stored_name: str) -> None:
         """Bytes first, attributes last: attributes without bytes are an unfinished purge, bytes alone would be an orphan."""
         self.medium.unlink(content_path(file_id, stored_name))

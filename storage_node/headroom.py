@@ -16,11 +16,14 @@ class Headroom:
     def __init__(self, medium: Medium, size_bytes: int) -> None:
         self._medium = medium
         self._size_bytes = size_bytes
+        # Given up: what is left of the room is for deletions, so nothing new is taken in until it is whole again.
+        self.is_given_up = False
 
     def keep(self, min_free_bytes: int) -> bool:
         """Makes the file if it is not whole and the disk has room for it and `min_free_bytes` besides; says whether it is whole."""
         medium = self._medium
         if medium.size(PATH) == self._size_bytes:
+            self.is_given_up = False
             return True
         if medium.free_bytes() < 2 * self._size_bytes + min_free_bytes:
             return False
@@ -35,6 +38,7 @@ class Headroom:
             raise
         finally:
             medium.close_file(fd)
+        self.is_given_up = False
         return True
 
     def give_up(self) -> bool:
@@ -43,4 +47,5 @@ class Headroom:
         if had:
             log.warning("disk full: the headroom is given up", extra={"event": "headroom"})
             self._medium.unlink(PATH)
+            self.is_given_up = True
         return had

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from storage_node.attributes import DAMAGED, FileAttributes, encode_json
+from storage_node.attributes import DAMAGED, FileAttributes, encode_json, stamp
 
 SCHEMA = 1
 INDEX_FILE = "index.sqlite3"
@@ -111,7 +111,7 @@ def row_of(
         size=file.size,
         held=file.size,
         revision=file.revision,
-        expires_at=file.to_wire()["expires_at"],
+        expires_at=None if file.expires_at is None else stamp(file.expires_at),
         verified_at=verified_at,
         damage=damage,
         stored_name=file.stored_name,

@@ -17,6 +17,7 @@ from storage_node.errors import RefusedToStart
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_PUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 SYNC_FILE_RANGE_WRITE = 2
 
@@ -119,6 +120,14 @@ class Medium:
             raise
         finally:
             self.close_file(fd)
+
+    def put(self, path: str, data: bytes) -> None:
+        """A file with exactly `data`, unsynced, whatever was there; a failure may leave a part of it."""
+        fd = os.open(path, _PUT, FILE_MODE, dir_fd=self.root)
+        try:
+            self.write(fd, data)
+        finally:
+            os.close(fd)
 
     def open_new(self, path: str) -> int:
         """A descriptor to write a file that did not exist."""

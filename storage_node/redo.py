@@ -107,7 +107,7 @@ def _redo_set(disk: Disk, record: Record, lsn: int, final: _Final) -> bool:
     if file is not None and final.attributes.get(file.file_id) == lsn:
         disk.make_room_for_name(file.file_id)
         if not disk.holds(attributes_path(file.file_id, file.stored_name), file.file_bytes):
-            disk.place_attributes(disk.write_part(file.file_bytes), file)
+            disk.put_attributes(file)
     return True
 
 

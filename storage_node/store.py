@@ -19,12 +19,19 @@ from uuid import UUID
 from storage_node.attributes import AttributesPatch, FileAttributes, UploadDraft
 from storage_node.capacity import Capacity, Room
 from storage_node.change import Answer, Change
-from storage_node.changes import AbandonFile, ChangeMode, DeleteFile, EditFile, refuse_gone
+from storage_node.changes import (
+    SLACK_BYTES,
+    AbandonFile,
+    ChangeMode,
+    DeleteFile,
+    EditFile,
+    refuse_gone,
+)
 from storage_node.checkpoint import Checkpointer
 from storage_node.clock_trust import ClockTrust
 from storage_node.committer import Committer
 from storage_node.content import Content as Content
-from storage_node.content import open_content
+from storage_node.content import content_in_memory, open_content
 from storage_node.directory import NodeDirectory
 from storage_node.disk import MODE_FILE, NODE_FILE
 from storage_node.element import Element
@@ -236,6 +243,9 @@ class Store:
         """The bytes of a file, to be closed by the caller."""
         row = self._row("Download", file_id, now)
         self.element.mode.require(Operation.DOWNLOAD)
+        body, file = self.committer.bodies.get(file_id), row.file
+        if body is not None and file is not None:
+            return content_in_memory(file, body)
         return open_content(
             self.element.disk, row, lambda finding: self._found_damaged(row, finding, now)
         )
@@ -330,7 +340,8 @@ def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]
             "missing_files": len(redone.missing),
         },
     )
-    capacity = Capacity(options.max_capacity_bytes, options.min_free_disk_bytes, medium.free_bytes)
+    kept_free_bytes = max(options.min_free_disk_bytes, SLACK_BYTES)
+    capacity = Capacity(options.max_capacity_bytes, kept_free_bytes, medium.free_bytes)
     capacity.begin(index.at.held, disk.quarantine_bytes())
     mode = ModeState.from_json(medium.read(MODE_FILE))
     reading = Reading(options.data_dir)

@@ -77,6 +77,13 @@ class RecordingMedium(Medium):
         self.note(CREATE, path=path, node=node)
         return fd
 
+    def put(self, path: str, data: bytes) -> None:
+        was_there = self.exists(path)
+        super().put(path, data)
+        node = self._node(path)
+        self.note(TRUNCATE if was_there else CREATE, path=path, node=node)
+        self.note(WRITE, node=node, data=data)
+
     def open_change(self, path: str) -> int:
         fd = super().open_change(path)
         node = os.fstat(fd).st_ino
@@ -95,6 +102,8 @@ class RecordingMedium(Medium):
 
     def write(self, fd: int, data: bytes | bytearray | memoryview) -> None:
         super().write(fd, data)
+        if fd not in self._fds:
+            return  # inside `put`, which notes it
         node, offset = self._fds[fd]
         self._fds[fd] = (node, offset + len(data))
         self.note(WRITE, node=node, offset=offset, data=bytes(data))
@@ -264,7 +273,9 @@ def remains(
             if position not in lost:
                 disk.apply(operation)
         yield "lost " + ", ".join(f"{i}:{operations[i].kind}" for i in lost), disk
-    yield from _torn(before, operations, losable)
+    # A write is torn while it is the last thing done; later beginnings have the same states without it.
+    if operations and operations[-1].kind == WRITE:
+        yield from _torn(before, operations, losable)
 
 
 def _torn(

@@ -47,7 +47,7 @@ class FaultyMedium(Medium):
         super().__init__(data_dir)
         self.rule: Rule = lambda _operation, _path: 0
         self.failed: list[tuple[str, str]] = []
-        self.free: int | None = None
+        self.free: int | Callable[[], int] | None = None
 
     def _check(self, operation: str, path: str) -> None:
         code = self.rule(operation, path)
@@ -59,11 +59,16 @@ class FaultyMedium(Medium):
         return str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(self.data_dir))
 
     def free_bytes(self) -> int:
-        return super().free_bytes() if self.free is None else self.free
+        told = self.free() if callable(self.free) else self.free
+        return super().free_bytes() if told is None else told
 
     def open_new(self, path: str) -> int:
         self._check("create", path)
         return super().open_new(path)
+
+    def put(self, path: str, data: bytes) -> None:
+        self._check("put", path)
+        super().put(path, data)
 
     def write(self, fd: int, data: bytes | bytearray | memoryview) -> None:
         self._check("write", self._path_of(fd))

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from storage_node.attributes import AttributesPatch, FileAttributes, UploadDraft
+from storage_node.change import Change
 from storage_node.directory import StoreOptions, claim
 from storage_node.index_reading import ListQuery
 from storage_node.medium import Medium
@@ -40,6 +41,18 @@ class Clock:
         step = timedelta(**span)
         self.moment += step
         self.seconds += step.total_seconds()
+
+
+class Nothing(Change[None]):
+    """Waits its turn behind everything handed over before, and does nothing."""
+
+    is_alone = True
+
+    def decide(self) -> None:
+        return None
+
+    def answer(self) -> None:
+        return None
 
 
 @dataclass
@@ -121,7 +134,13 @@ class SmallElement:
         step = max(1, -(-len(body) // pieces))
         for start in range(0, len(body), step):
             upload.write(body[start : start + step])
-        return upload.commit(self.clock.now()).result().attributes
+        file = upload.commit(self.clock.now()).result().attributes
+        self.settle()
+        return file
+
+    def settle(self) -> None:
+        """Returns when the files of what was answered are in their places too: small ones follow a moment later."""
+        self.store.submit(Nothing(self.clock.now())).result()
 
     def edit(self, file_id: UUID, if_revision: int | None = None, **values: Any) -> FileAttributes:
         patch = AttributesPatch(frozenset(values), **values)

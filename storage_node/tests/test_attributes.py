@@ -139,7 +139,7 @@ json_values = st.recursive(
 @settings(max_examples=200)
 @given(
     metadata=st.dictionaries(st.text(max_size=10), json_values, max_size=4),
-    extra=st.dictionaries(st.text(min_size=20, max_size=25), json_values, max_size=3),
+    extra=st.just({}) | st.dictionaries(st.text(min_size=20, max_size=25), json_values, max_size=3),
     description=st.none() | st.text(max_size=100),
     tags=st.lists(st.text(min_size=1, max_size=10), max_size=5),
 )
@@ -152,6 +152,10 @@ def test_attributes_come_back_from_their_bytes_as_they_went(
     except UnicodeEncodeError:
         return  # unpaired surrogates never get past the rules
     assert FileAttributes.from_json(written) == file
+    told = json.loads(written)
+    assert written.decode() == json.dumps(told, ensure_ascii=False, sort_keys=True) + "\n"
+    del told["format"], told["stored_name"]
+    assert file.wire_json == json.dumps(told, ensure_ascii=False, sort_keys=True)
     assert FileAttributes.from_json(written).file_bytes == written
 
 

@@ -397,21 +397,25 @@ def test_rule_6_attributes_of_a_deleted_file_without_bytes_are_an_unfinished_pur
 def test_rule_7_no_room_before_the_append_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     element, medium = faulty(tmp_path / "se")
     kept = element.put(b"kept")
-    medium.rule = lambda operation, path: (
-        errno.ENOSPC if operation == "create" and path.startswith("incoming") else 0
-    )
-    for body in (b"small", b"x" * 100_000):
+    for failing in ("create", "write"):
+        medium.rule = lambda operation, path, failing=failing: (  # type: ignore[misc]
+            errno.ENOSPC if operation == failing and path.startswith("incoming") else 0
+        )
         with pytest.raises(StorageFull):
-            element.put(body)
-    with pytest.raises(StorageFull):
-        element.edit(kept.file_id, description="d")
-    medium.rule = lambda operation, path: (
-        errno.ENOSPC if operation == "write" and path.startswith("incoming") else 0
-    )
+            element.put(b"x" * 100_000)
+    medium.rule = lambda operation, _path: errno.ENOSPC if operation == "mkdir" else 0
     for body in (b"small", b"x" * 100_000):
         with pytest.raises(StorageFull):
             element.put(body)
     medium.rule = lambda _operation, _path: 0
+    upload = element.store.begin_upload(element.draft(), element.clock.now())
+    upload.write(b"room when it began")
+    medium.free = 1000
+    with pytest.raises(StorageFull):
+        upload.commit(element.clock.now()).result()
+    with pytest.raises(StorageFull):
+        element.edit(kept.file_id, description="d")
+    medium.free = None
     assert element.names_under("incoming") == []
     assert element.counts() == {"active": 1}
     assert element.body(kept.file_id) == b"kept"
@@ -435,32 +439,44 @@ def test_rule_7_no_room_in_the_log_is_refused_and_leaves_nothing(tmp_path: Path)
     element.crash()
 
 
-def test_rule_7_after_the_append_a_change_waits_for_room_and_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_rule_7_after_the_append_there_is_no_507_the_change_stands_and_pins_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr("storage_node.committer.RETRY_SECONDS", 0.01)
     element, medium = faulty(tmp_path / "se")
     refused = threading.Event()
 
     def full(operation: str, path: str) -> int:
-        if operation == "rename" and path.startswith("files"):
+        if operation in ("rename", "put") and path.startswith("files"):
             refused.set()
             return errno.ENOSPC
         return 0
 
     draft = element.draft()
     upload = element.store.begin_upload(draft, element.clock.now())
-    upload.write(b"durable")
+    upload.write(b"d" * size)
     medium.rule = full
     waiting = upload.commit(element.clock.now())
     assert refused.wait(10)
     while not element.store.element.health.reasons:
         refused.wait(0.001)
-    assert not waiting.done()
     assert "full" in element.store.info(element.clock.now()).status_reasons[0]
+    assert element.store.element.log.checkpoint_lsn < element.store.element.log.last_lsn
+    assert element.store.checkpoint()
+    assert element.store.element.log.checkpoint_lsn < element.store.element.log.last_lsn
+    if size < 1000:
+        # Durable and answered: readers are served from memory until the file is in its place.
+        assert waiting.result().created
+        assert element.body(draft.file_id) == b"d" * size
+        assert element.names_under("files") == []
+    else:
+        assert not waiting.done()
     medium.rule = lambda _operation, _path: 0
     assert waiting.result().created
-    assert element.body(draft.file_id) == b"durable"
+    element.settle()
+    assert len(element.names_under("files")) == 2
+    assert element.body(draft.file_id) == b"d" * size
     assert element.store.info(element.clock.now()).status == "ok"
     element.crash()
 
@@ -471,17 +487,24 @@ def test_rule_7_a_full_disk_lets_deletions_and_garbage_collection_through(tmp_pa
     element.store.checkpoint()
     assert "wal/headroom" in element.names_under("wal")
 
-    def full_until_headroom_goes(operation: str, path: str) -> int:
-        is_full = (tmp_path / "se" / "wal" / "headroom").exists()
-        return errno.ENOSPC if is_full and operation in ("create", "write", "mkdir") else 0
+    def is_full() -> bool:
+        return (tmp_path / "se" / "wal" / "headroom").exists()
+
+    def full_until_headroom_goes(operation: str, _path: str) -> int:
+        return errno.ENOSPC if is_full() and operation in ("create", "write", "mkdir", "put") else 0
 
     medium.rule = full_until_headroom_goes
+    medium.free = lambda: 0 if is_full() else 64 * MIB
     with pytest.raises(StorageFull):
         element.put(b"y")
     element.delete(file.file_id)
+    with pytest.raises(StorageFull, match="disk is full"):
+        element.put(b"what is left is for deletions")
     assert garbage.collect(element.store, element.clock.now(), trust_clock=True).freed_bytes == 1000
     medium.rule = lambda _operation, _path: 0
+    medium.free = None
     assert element.store.checkpoint()
+    assert element.put(b"y").size == 1
     assert "wal/headroom" in element.names_under("wal")
     element.crash()
 
@@ -495,7 +518,7 @@ def test_rule_7_a_failing_disk_before_the_append_refuses_and_degrades(
     kept = element.put(b"kept")
     medium.rule = lambda done, path: code if done == operation and not path.startswith("wal") else 0
     with pytest.raises(NotWritable):
-        element.put(b"new")
+        element.put(b"n" * 100_000)
     medium.rule = lambda _operation, _path: 0
     with pytest.raises(NotWritable):
         element.put(b"not again before a restart")
@@ -545,15 +568,28 @@ def test_rule_7_a_durable_change_that_can_not_be_applied_is_applied_at_the_next_
     tmp_path: Path,
 ) -> None:
     element, medium = faulty(tmp_path / "se")
-    draft = element.draft()
+    small, large = element.draft(), element.draft()
     medium.rule = lambda operation, path: (
-        errno.EIO if operation == "rename" and path.startswith("files") else 0
+        errno.EIO if operation in ("rename", "put") and path.startswith("files") else 0
     )
     with pytest.raises(OutcomeUnknown):
-        element.put(b"durable", file_id=draft.file_id)
-    medium.rule = lambda _operation, _path: 0
+        element.put(b"l" * 100_000, file_id=large.file_id)
     element.reopen()
-    assert element.body(draft.file_id) == b"durable"
+    medium = element.store.element.disk.medium  # type: ignore[assignment]
+    medium.rule = lambda operation, path: (
+        errno.EIO if operation in ("rename", "put") and path.startswith("files") else 0
+    )
+    upload = element.store.begin_upload(small, element.clock.now())
+    upload.write(b"small")
+    # The record holds all of it, so it is answered as stored, and read from memory until the restart.
+    assert upload.commit(element.clock.now()).result().created
+    with pytest.raises(NotWritable):
+        element.settle()
+    assert element.body(small.file_id) == b"small"
+    assert element.store.info(element.clock.now()).status == "degraded"
+    element.reopen()
+    assert element.body(large.file_id) == b"l" * 100_000
+    assert element.body(small.file_id) == b"small"
     element.crash()
 
 

@@ -171,15 +171,15 @@ def test_reservations_count_until_the_upload_ends(tmp_path: Path) -> None:
 
 def test_the_real_disk_counts_too(tmp_path: Path) -> None:
     element = SmallElement(
-        tmp_path / "se", open_medium=FaultyMedium, settings={"min_free_disk_bytes": 5000}
+        tmp_path / "se", open_medium=FaultyMedium, settings={"min_free_disk_bytes": 2 * MIB}
     ).open()
     medium = element.store.element.disk.medium
     assert isinstance(medium, FaultyMedium)
-    medium.free = 6000
+    medium.free = 2 * MIB + 1000
     with pytest.raises(StorageFull):
         element.put(b"x" * 1001)
     assert element.put(b"x" * 1000).size == 1000
-    medium.free = 4000
+    medium.free = 2 * MIB - 1
     with pytest.raises(StorageFull):
         element.put(b"x")
     assert element.store.info(element.clock.now()).capacity["available_bytes"] == 0
