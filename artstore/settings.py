@@ -231,7 +231,8 @@ ARTSTORE_KEY_GRACE_SECONDS = env.int("ARTSTORE_KEY_GRACE_SECONDS", default=60 * 
 ARTSTORE_KEY_CACHE_SECONDS = env.int("ARTSTORE_KEY_CACHE_SECONDS", default=2)
 ARTSTORE_LOCK_FAILURES = env.int("ARTSTORE_LOCK_FAILURES", default=5)
 ARTSTORE_LOCK_SECONDS = env.int("ARTSTORE_LOCK_SECONDS", default=15 * 60)
-# Requests a minute to each of the login, refresh and token doors; a burst may be as large.
+# Requests a minute to the login and refresh doors, a tenth of those to the token door; a burst may
+# be as large.
 ARTSTORE_THROTTLE_ADDRESS_PER_MINUTE = env.int("ARTSTORE_THROTTLE_ADDRESS_PER_MINUTE", default=600)
 ARTSTORE_THROTTLE_NAME_PER_MINUTE = env.int("ARTSTORE_THROTTLE_NAME_PER_MINUTE", default=300)
 # How many proxies in front append to X-Forwarded-For; 0: the header is not believed.
