@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
 def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Server:
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-        yield {"standing_headers": node.standing_headers}
+        yield {"headers_of_a_refusal": node.headers_of_a_refusal}
 
     doors = api.Doors(node)
     doors.lifespan_context = lifespan

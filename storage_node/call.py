@@ -3,6 +3,7 @@
 No decisions and no I/O; the parts are put together in `app.py`.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,11 @@ from storage_node.metrics import Metrics
 from storage_node.store import Store
 
 CALL_KEY = "artstore.call"
+
+
+def new_request_id() -> str:
+    """For a request that brings none, or none that is sane."""
+    return secrets.token_hex(16)
 
 
 @dataclass(slots=True)
@@ -74,6 +80,10 @@ class Node:
             return {"mode": self.directory.mode, "status": "starting"}
         info = self.opened.info(now)
         return {"mode": info.mode, "status": info.status}
+
+    def headers_of_a_refusal(self) -> list[tuple[bytes, bytes]]:
+        """For an answer to what never became a request: it gets an id too, to be found by."""
+        return [*self.standing_headers(), (b"x-request-id", new_request_id().encode())]
 
     @property
     def store(self) -> Store:

@@ -21,6 +21,7 @@ ATTRIBUTES_HEADER = "X-ArtStore-Attributes"
 _FILE_ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 _SHA256_DIGEST = re.compile(r"\s*sha-256\s*=\s*:([A-Za-z0-9+/]{43}=):\s*")
+_OTHER_DIGEST = re.compile(r"\s*[A-Za-z0-9*_.-]+\s*=\s*:[A-Za-z0-9+/=]*:\s*")
 _DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _TEXTS = ("description", "content_type", "retention_policy", "expires_at")
 _DRAFT_MEMBERS = ("original_filename", *_TEXTS, "tags", "metadata", "ttl_days")
@@ -47,18 +48,20 @@ def parse_file_id(text: str) -> UUID:
 
 
 def parse_digest(header: str | None) -> str | None:
-    """`Repr-Digest` or `Content-Digest` (RFC 9530) to sha256 hex; digests of other kinds are passed over."""
+    """`Repr-Digest` or `Content-Digest` (RFC 9530) to sha256 hex; digests of other kinds are passed over, what is no
+    digest at all is refused: the caller meant something to be checked."""
     if header is None:
         return None
+    sha256 = None
     for member in header.split(","):
         if match := _SHA256_DIGEST.fullmatch(member):
-            return base64.b64decode(match[1]).hex()
-        if member.strip().lower().startswith("sha-256"):
+            sha256 = base64.b64decode(match[1]).hex()
+        elif not _OTHER_DIGEST.fullmatch(member) or member.strip().lower().startswith("sha-256="):
             raise ValidationFailed(
                 "The upload was refused: the digest header can not be read.",
                 {"Repr-Digest": ["must be sha-256=:base64:"]},
             )
-    return None
+    return sha256
 
 
 def digest_header(checksum: str) -> str:

@@ -6,13 +6,12 @@ The outermost ASGI layer. It knows no route and no file; handlers raise, this an
 import json
 import logging
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from storage_node.answers import Answer
-from storage_node.call import CALL_KEY, Call, Node
+from storage_node.call import CALL_KEY, Call, Node, new_request_id
 from storage_node.errors import ClientLeft, InternalError, NodeError
 from storage_node.request_log import RequestLine, RequestLog
 from storage_node.telemetry import Traces
@@ -122,13 +121,11 @@ class _Outgoing:
         does for an app that returns without having finished."""
         if self._started:
             return
-        error = {
-            "code": failure.code,
-            "message": failure.message,
+        members: dict[str, Any] = {
+            "error": {"code": failure.code, "message": failure.message, **failure.extra()},
+            **failure.beside(),
             "request_id": self.call.request_id,
-            **failure.extra(),
         }
-        members: dict[str, Any] = {"error": error, **failure.beside()}
         body = json.dumps(members, ensure_ascii=False).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         headers += [
@@ -144,4 +141,4 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id")
     if given is not None and _SANE_REQUEST_ID.fullmatch(given):
         return given.decode()
-    return secrets.token_hex(16)
+    return new_request_id()

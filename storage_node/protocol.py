@@ -135,7 +135,7 @@ class NodeCycle(RequestResponseCycle):
 
 
 class NodeProtocol(HttpToolsProtocol):
-    """A connection. `app_state["standing_headers"]()` gives the headers every answer carries."""
+    """A connection. `app_state["headers_of_a_refusal"]()` gives the headers every answer carries."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class NodeProtocol(HttpToolsProtocol):
             return
         cycle = self._active
         if cycle is None or not cycle.response_started:
-            headers = self.app_state["standing_headers"]()
+            headers = self.app_state["headers_of_a_refusal"]()
             self.transport.write(_plain_answer(failure, headers))
         if cycle is not None:
             cycle.cut()
@@ -370,7 +370,8 @@ def _acked_bytes(transport: asyncio.Transport) -> int:
 
 def _plain_answer(failure: NodeError, headers: list[tuple[bytes, bytes]]) -> bytes:
     error: dict[str, object] = {"code": failure.code, "message": failure.message, **failure.extra()}
-    body = json.dumps({"error": error}).encode()
+    request_id = dict(headers)[b"x-request-id"].decode()
+    body = json.dumps({"error": error, "request_id": request_id}).encode()
     lines = [
         b"HTTP/1.1 %d Refused" % failure.status,
         b"content-type: application/json",

@@ -1,5 +1,6 @@
 """Fixtures of the node's tests: a test CA, signing keys, and real node processes over TLS."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,27 @@ def make_node(tmp_path: Path, certificates: Certificates, issuer: Issuer) -> Ite
         node.__exit__()
 
 
+def eventually(holds: Callable[[], Any], within_seconds: float = 20.0) -> Any:
+    """What `holds` gives as soon as it is true; for what a node does after its answer has gone out."""
+    deadline = time.monotonic() + within_seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it never came to hold"
+    return found
+
+
+def line_of(node: NodeProcess, request_id: str) -> dict[str, Any]:
+    """The log line of a request, once it is there."""
+    lines = eventually(
+        lambda: [line for line in node.log_lines() if line.get("request_id") == request_id]
+    )
+    assert len(lines) == 1
+    return dict(lines[0])
+
+
 def error_of(answer: Any) -> tuple[int, str]:
     """Status and code of a refusal, after checking that it has the envelope's shape."""
     error = answer.json()["error"]
     assert isinstance(error["message"], str)
     assert error["message"]
-    assert error.get("request_id", answer.headers["X-Request-ID"]) == answer.headers["X-Request-ID"]
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
     return answer.status_code, error["code"]

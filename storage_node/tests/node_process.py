@@ -380,7 +380,7 @@ class NodeProcess:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The JSON log lines."""
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in self.log().split("\n") if line.startswith("{")]
 
     def token(self, *scopes: str, **changed: Any) -> str:
         """An element token for this node; all scopes when none is named."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage_node.tests.conftest import error_of
+from storage_node.tests.conftest import error_of, eventually
 from storage_node.tests.node_process import NodeProcess, NodeSession, attributes_header
 from storage_node.tests.raw_client import connected, head
 
@@ -21,7 +21,7 @@ def nothing_is_stored(node: NodeProcess) -> Any:
     before, lines = api.get("/api/v1/files").json()["total"], len(node.log_lines())
     yield
     assert api.get("/api/v1/files").json()["total"] == before
-    assert not list((node.data_dir / "incoming").glob("*"))
+    eventually(lambda: not list((node.data_dir / "incoming").glob("*")))
     assert not [line for line in node.log_lines()[lines:] if line.get("status", 0) >= 500]
 
 
@@ -160,7 +160,17 @@ def test_an_address_without_a_file_id_is_a_400_and_never_a_missing_file(
 
 @pytest.mark.parametrize(
     "digest",
-    ["sha-256=abc", "sha-256=::", "sha-256=:!!!:", "sha-256=:" + "A" * 44 + ":", "sha-256"],
+    [
+        "sha-256=abc",
+        "sha-256=::",
+        "sha-256=:!!!:",
+        "sha-256=:" + "A" * 44 + ":",
+        "sha-256",
+        "zz",
+        "sha-256=:,",
+        "=::",
+        "sha-512=abc",
+    ],
 )
 def test_a_digest_header_that_can_not_be_read_is_refused(digest: str, api: NodeSession) -> None:
     assert error_of(api.put_file(b"x", headers={"Repr-Digest": digest})) == INVALID
@@ -261,6 +271,7 @@ def test_headers_past_64_kib_are_refused(bomb: dict[str, str], node: NodeProcess
         answer = connection.read_answer()
     assert (answer.status, answer.code) == (431, "HEADERS_TOO_LARGE")
     assert answer.headers["x-artstore-storage-id"] == "se-example"
+    assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
 
 
 def test_headers_without_an_end_are_refused_long_before_memory_is(node: NodeProcess) -> None:

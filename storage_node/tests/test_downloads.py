@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from storage_node.api_downloads import content_disposition
-from storage_node.tests.conftest import error_of
+from storage_node.tests.conftest import error_of, line_of
 from storage_node.tests.node_process import NodeProcess, NodeSession
 from storage_node.tests.raw_client import connected, head
 
@@ -171,13 +171,9 @@ def test_a_reader_that_leaves_is_noticed_and_not_counted_as_served(
         headers = {"Authorization": f"Bearer {node.token()}", "X-Request-ID": "left-early"}
         connection.send(head("GET", f"/api/v1/files/{stored['file_id']}/download", headers))
         assert connection.read_head()[0] == 200
-    while not (
-        lines := [line for line in node.log_lines() if line.get("request_id") == "left-early"]
-    ):
-        assert node.process is not None
-        assert node.process.poll() is None
-    assert lines[0]["cut"] is True
-    assert lines[0]["bytes_out"] < 64 * MIB
+    line = line_of(node, "left-early")
+    assert line["cut"] is True
+    assert line["bytes_out"] < 64 * MIB
 
 
 def test_a_file_cut_short_on_disk_during_a_download_breaks_the_connection(

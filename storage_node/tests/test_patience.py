@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from storage_node.tests.conftest import MakeNode
+from storage_node.tests.conftest import MakeNode, eventually
 from storage_node.tests.node_process import Certificates, Issuer, NodeProcess, NodeSession
 from storage_node.tests.raw_client import RawConnection, connected, head
 from storage_node.tests.test_uploads import parts, put_head
@@ -93,11 +93,13 @@ def test_a_reader_that_stops_reading_is_cut_off(node: NodeProcess) -> None:
                 {"Authorization": f"Bearer {node.token()}"},
             )
         )
-        while not [
-            line for line in node.log_lines() if line.get("file_id") == file_id and line.get("cut")
-        ]:
-            assert node.process is not None
-            assert node.process.poll() is None
+        eventually(
+            lambda: [
+                line
+                for line in node.log_lines()
+                if line.get("file_id") == file_id and line.get("cut")
+            ]
+        )
     assert "artstore_node_cut_transfers_total 0.0" not in api.get("/metrics").text
 
 
@@ -168,9 +170,7 @@ def test_a_node_told_to_stop_finishes_what_is_under_way(make_node: MakeNode) -> 
     with connected(node) as connection:
         request = put_head(node, len(content), Expect="")
         connection.send(request + content[:1000])
-        while not parts(node):
-            assert node.process is not None
-            assert node.process.poll() is None
+        eventually(lambda: parts(node))
         stopping = threading.Thread(target=node.stop)
         stopping.start()
         while True:

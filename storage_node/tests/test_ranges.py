@@ -28,6 +28,11 @@ WHOLE = Slice(0, 10, partial=False)
         ("bytes=-10", 0, 10),
         ("bytes=-1000", 0, 10),
         ("  bytes= 1-2 ", 1, 3),
+        ("BYTES=0-1", 0, 2),
+        ("bytes=0-" + "9" * 100, 0, 10),
+        ("bytes=3-" + "9" * 5000, 3, 10),
+        ("bytes=-" + "9" * 5000, 0, 10),
+        ("bytes=0000000000000000000000001-2", 1, 3),
     ],
 )
 def test_one_range_gives_those_bytes(text: str, start: int, end: int) -> None:
@@ -57,7 +62,7 @@ def test_several_ranges_or_another_unit_mean_the_whole_file(text: str) -> None:
         "bytes=+1-2",
         "bytes=0x1-2",
         "bytes=1.0-2",
-        "bytes=" + "9" * 30 + "-",
+        "bytes=" + "9" * 5000 + "-",
         "bytes=١-٢",
     ],
 )
