@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act, allow
 from apps.ingester import body, incoming, multipart, serializers, upload
 from apps.ingester.body import ClientBody
@@ -41,7 +42,7 @@ class UploadView(APIView):
     @extend_schema(operation_id="files_upload", tags=["ingester"], **serializers.UPLOAD_SCHEMA)
     def post(self, request: Request) -> Response:
         file = incoming.open_request(head_of(request), self.client_body)
-        uploader = Uploader(request.user, request.headers.get("Idempotency-Key"))
+        uploader = Uploader(principal_of(request), request.headers.get("Idempotency-Key"))
         return answer(upload.store_upload(file, uploader, timezone.now()), request)
 
     @extend_schema(operation_id="files_upload_put", tags=["ingester"], **serializers.UPLOAD_SCHEMA)
@@ -49,8 +50,8 @@ class UploadView(APIView):
         return self.post(request)
 
     def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
         answered = super().finalize_response(request, response, *args, **kwargs)
         linger_after(answered, request, self.client_body)
         return answered
@@ -105,7 +106,7 @@ def answer(stored: Stored, request: Request) -> Response:
     record = stored.record
     digest = base64.b64encode(bytes.fromhex(record.checksum)).decode()
     return Response(
-        FileSerializer(record, context={"principal": request.user}).data,
+        FileSerializer(record, context={"principal": principal_of(request)}).data,
         status=201 if stored.created else 200,
         headers={
             "Location": f"/api/v1/files/{record.file_id}",

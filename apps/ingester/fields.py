@@ -166,7 +166,7 @@ def _description(findings: _Findings, text: str) -> str | None:
 
 
 def _tags(findings: _Findings, texts: Sequence[str]) -> tuple[str, ...]:
-    tags: list[Any] = [text for text in texts if text]
+    tags: Any = [text for text in texts if text]
     if len(tags) == 1 and tags[0].lstrip().startswith(("[", "{")):
         tags = _json(findings, "tags", tags[0])
         if tags is None:

@@ -124,7 +124,7 @@ def boundary_of(content_type: str) -> str | None:
     kind, options = push.parse_options_header(content_type)
     if kind != "multipart/form-data":
         return None
-    boundary = options.get("boundary", "")
+    boundary = str(options.get("boundary", ""))
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise malformed("file", _("The Content-Type of the form names no usable boundary."))
     return boundary

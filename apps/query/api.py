@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act, allow
 from apps.query import download, search
 from apps.query.cache import records
@@ -40,7 +41,7 @@ class SearchView(APIView):
         asked = SearchSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         page = search.run(asked.to_query(), timezone.now())
-        context = {"principal": request.user}
+        context = {"principal": principal_of(request)}
         return Response(SearchPageSerializer(page, context=context).data)
 
 
@@ -54,7 +55,7 @@ class FileView(APIView):
         record = records.get(file_id, timezone.now())
         if record is None:
             raise file_not_found(file_id)
-        return Response(FileSerializer(record, context={"principal": request.user}).data)
+        return Response(FileSerializer(record, context={"principal": principal_of(request)}).data)
 
 
 class _AnyAccept(BaseContentNegotiation):
@@ -91,7 +92,7 @@ class DownloadView(APIView):
         if disposition not in DISPOSITIONS:
             raise ValidationError({"disposition": ["Must be attachment or inline."]})
         ask = ask_of(request, inline=disposition == "inline")
-        found = download.open_file(file_id, ask, request.user, timezone.now())
+        found = download.open_file(file_id, ask, principal_of(request), timezone.now())
         return DownloadResponse(found, request)
 
     @extend_schema(exclude=True)

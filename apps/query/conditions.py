@@ -7,7 +7,6 @@ the indexes in this app's first migration are, or PostgreSQL would not use them.
 import datetime as dt
 import operator
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib.postgres.search import CombinedSearchQuery, SearchVectorField
 from django.contrib.postgres.search import SearchQuery as TsQuery
@@ -19,7 +18,8 @@ from apps.query.asking import SearchMode, SearchQuery
 from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus
 from apps.registry.search_text import SEARCH_CONFIG
 
-Join = Callable[[Any, Any], Any]
+Ask = CombinedSearchQuery | TsQuery
+Join = Callable[[Ask, Ask], Ask]
 
 NAME_KEY = Lower(Func(F("original_filename"), function="NORMALIZE"))
 # Each run of letters and digits is a word here, stop words and all, with no ending cut off.
@@ -45,7 +45,7 @@ def matches(query: SearchQuery, now: dt.datetime) -> FileRecordQuerySet:
     return _asked(found, query)
 
 
-def tsquery(query: SearchQuery) -> CombinedSearchQuery | TsQuery:
+def tsquery(query: SearchQuery) -> Ask:
     """The query as PostgreSQL's text search reads it; constant, so that plans know its words."""
     groups = text.web_terms(query.query)
     if not groups:
@@ -53,13 +53,11 @@ def tsquery(query: SearchQuery) -> CombinedSearchQuery | TsQuery:
     return _joined(operator.or_, [_all_of(group) for group in groups])
 
 
-def _all_of(terms: list[text.Term]) -> CombinedSearchQuery | TsQuery:
+def _all_of(terms: list[text.Term]) -> Ask:
     return _joined(operator.and_, [_any_way(term) for term in terms])
 
 
-def _joined(
-    join: Join, parts: list[CombinedSearchQuery | TsQuery]
-) -> CombinedSearchQuery | TsQuery:
+def _joined(join: Join, parts: list[Ask]) -> Ask:
     """Two halves at a time: a chain of hundreds of words would be nested too deep to be compiled."""
     if len(parts) == 1:
         return parts[0]
@@ -67,8 +65,8 @@ def _joined(
     return join(_joined(join, parts[:middle]), _joined(join, parts[middle:]))
 
 
-def _any_way(term: text.Term) -> CombinedSearchQuery | TsQuery:
-    ways: list[CombinedSearchQuery | TsQuery] = [
+def _any_way(term: text.Term) -> Ask:
+    ways: list[Ask] = [
         TsQuery(phrase, config=SEARCH_CONFIG, search_type="phrase", invert=term.negated)
         for phrase in term.phrases
     ]
@@ -105,8 +103,8 @@ def _with_extension(found: FileRecordQuerySet, extension: str) -> FileRecordQuer
     """The index knows the last part; `tar.gz` narrows it further."""
     key = text.name_key(extension.lstrip("."))
     found = found.alias(extension=EXTENSION, name_key=NAME_KEY)
-    found = found.filter(extension=key.rpartition(".")[2])
-    return found.filter(name_key__endswith=f".{key}") if "." in key else found
+    found = found.filter(Q(extension=key.rpartition(".")[2]))
+    return found.filter(Q(name_key__endswith=f".{key}")) if "." in key else found
 
 
 def _asked(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
@@ -115,7 +113,7 @@ def _asked(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
     if query.mode is SearchMode.FULLTEXT:
         return found.filter(search_vector=tsquery(query))
     if query.mode is SearchMode.EXACT:
-        return found.alias(name_key=NAME_KEY).filter(name_key=text.name_key(query.query))
+        return found.alias(name_key=NAME_KEY).filter(Q(name_key=text.name_key(query.query)))
     return _containing(found, query.query)
 
 
@@ -124,10 +122,10 @@ def _containing(found: FileRecordQuerySet, part: str) -> FileRecordQuerySet:
     found = found.alias(name_key=NAME_KEY)
     if len(key) > text.SHORT_CHARACTERS:
         # The lookup escapes the wildcards of LIKE.
-        return found.filter(name_key__contains=key)
+        return found.filter(Q(name_key__contains=key))
     word = text.leading_word(key)
     if not word:
         return found.none()
     starts = TsQuery(f"{word}:*", config="pg_catalog.simple", search_type="raw")
-    found = found.alias(name_words=NAME_WORDS).filter(name_words=starts)
-    return found if word == key else found.filter(name_key__regex=text.word_start_pattern(key))
+    found = found.alias(name_words=NAME_WORDS).filter(Q(name_words=starts))
+    return found if word == key else found.filter(Q(name_key__regex=text.word_start_pattern(key)))

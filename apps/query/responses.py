@@ -20,7 +20,7 @@ class _ContractHeaders(ResponseHeaders):
         self._allowed = {name.lower() for name in contract} | {"x-request-id"}
         super().__init__(dict(contract))
 
-    def __setitem__(self, key: str, value: str) -> None:
+    def __setitem__(self, key: str, value: str | bytes | int) -> None:
         if key.lower() in self._allowed:
             super().__setitem__(key, value)
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError as MalformedValue
 from django.db import OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 from psycopg.errors import QueryCanceled
 
@@ -90,7 +90,7 @@ def set_limits() -> None:
         )
 
 
-def statements(query: SearchQuery, now: dt.datetime) -> dict[str, FileRecordQuerySet]:
+def statements(query: SearchQuery, now: dt.datetime) -> dict[str, QuerySet[Any, Any]]:
     """The page and the count as they are sent to PostgreSQL, for whoever wants to see their plans."""
     found = conditions.matches(query, now)
     page = _ordered(query, found)[query.offset : query.offset + query.limit + 1]

@@ -26,7 +26,9 @@ class SearchSerializer(StrictSerializer):
     query = serializers.CharField(
         required=False, allow_blank=True, max_length=500, trim_whitespace=False
     )
-    mode = serializers.ChoiceField(SearchMode, required=False, default=SearchMode.PARTIAL)
+    mode = serializers.ChoiceField(
+        [mode.value for mode in SearchMode], required=False, default=SearchMode.PARTIAL
+    )
     filename = serializers.CharField(
         required=False,
         allow_blank=True,
@@ -63,14 +65,14 @@ class SearchSerializer(StrictSerializer):
         required=False, max_length=4000, help_text="Not with an order by relevance."
     )
     sort_by = serializers.ChoiceField(
-        SortBy,
+        [sort.value for sort in SortBy],
         required=False,
         help_text=(
             "Default: relevance for a fulltext query, else uploaded_at. "
             f"Relevance ranks the newest {RANKED_FILES} matches."
         ),
     )
-    sort_order = serializers.ChoiceField(SortOrder, required=False)
+    sort_order = serializers.ChoiceField([order.value for order in SortOrder], required=False)
 
     def validate_metadata(self, value: dict[str, Any]) -> dict[str, Any]:
         """What PostgreSQL cannot hold, no file can contain."""
@@ -110,7 +112,7 @@ class HitSerializer(FileSerializer):
     )
 
     class Meta(FileSerializer.Meta):
-        fields = (*FileSerializer.Meta.fields, "relevance")
+        fields = (*FileSerializer.Meta.fields, "relevance")  # type: ignore[assignment]  # one more than a file has
 
     def to_representation(self, instance: Hit) -> dict[str, Any]:  # type: ignore[override]  # a hit wraps its record
         shown = super().to_representation(instance.record)
