@@ -75,6 +75,17 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
+def furnished() -> Iterator[LiveSystem]:
+    """A system on an ordinary day."""
+    system = LiveSystem()
+    try:
+        system.up()
+        furnish(system)
+        yield system
+    finally:
+        system.remove()
+
+
 def furnish(system: LiveSystem) -> None:
     chance = random.Random(7)
     upload_files(system, chance)
