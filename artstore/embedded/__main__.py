@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from artstore.embedded import lock, plan, supervisor
+from artstore.embedded import lock, plan, processes, supervisor
 from artstore.embedded.errors import EmbeddedError
-from artstore.embedded.plan import ROOT, Plan
+from artstore.embedded.plan import ROOT, Layout, Plan
 
 UP_TIMEOUT_SECONDS = 300.0
 DOWN_TIMEOUT_SECONDS = 240.0
@@ -37,8 +37,8 @@ def run(system: Plan) -> int:
     """In the foreground, until Ctrl-C. What is said is kept in the log too."""
     layout = system.layout
     supervisor.make_home(layout.home)
-    with _Copied(layout.log_of("supervisor")):
-        return supervisor.Supervisor(system).run()
+    with _Copied(layout.log_of("supervisor")) as output:
+        return supervisor.Supervisor(system, output.show_unlogged).run()
 
 
 class _Copied(io.TextIOBase):
@@ -46,7 +46,7 @@ class _Copied(io.TextIOBase):
 
     def __init__(self, log_file: Path) -> None:
         self._screen = sys.stdout
-        self._log = log_file.open("a", encoding="utf-8")
+        self._log = io.TextIOWrapper(processes.open_log(log_file), encoding="utf-8")
         is_same = os.path.sameopenfile(self._log.fileno(), self._screen.fileno())
         self._targets = (self._log,) if is_same else (self._screen, self._log)
 
@@ -63,6 +63,11 @@ class _Copied(io.TextIOBase):
             target.write(text)
         return len(text)
 
+    def show_unlogged(self, text: str) -> None:
+        """What no file may keep. In the background there is no screen: `up` shows it then."""
+        if self._screen in self._targets:
+            self._screen.write(text + "\n")
+
     def flush(self) -> None:
         for target in self._targets:
             target.flush()
@@ -74,7 +79,7 @@ def up(system: Plan) -> int:
     supervisor.make_home(layout.home)
     log_file = layout.log_of("supervisor")
     begins_at_bytes = log_file.stat().st_size if log_file.exists() else 0
-    with log_file.open("ab") as log:
+    with processes.open_log(log_file) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "artstore.embedded", "run"],
             stdin=subprocess.DEVNULL,
@@ -91,8 +96,7 @@ def up(system: Plan) -> int:
         if is_over:
             return process.returncode or 1
         if layout.ready_file.exists() and lock.holder(layout) == process.pid:
-            time.sleep(0.2)
-            _show(log_file, shown_bytes)
+            _show_greeting(log_file, begins_at_bytes, shown_bytes, layout)
             return 0
         time.sleep(0.1)
     sys.stderr.write(f"Not ready after {UP_TIMEOUT_SECONDS:.0f} s; see {log_file}.\n")
@@ -106,6 +110,16 @@ def _show(log_file: Path, from_bytes: int) -> int:
     sys.stdout.write(text.decode(errors="replace"))
     sys.stdout.flush()
     return from_bytes + len(text)
+
+
+def _show_greeting(log_file: Path, begins_at_bytes: int, shown_bytes: int, layout: Layout) -> None:
+    """The end of the log, and after it the first password, which the log must not keep."""
+    time.sleep(0.2)
+    _show(log_file, shown_bytes)
+    with log_file.open("rb") as log:
+        log.seek(begins_at_bytes)
+        if supervisor.FIRST_ADMIN_WORDS.encode() in log.read():
+            sys.stdout.write(supervisor.first_password(layout) + "\n")
 
 
 def down(system: Plan) -> int:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from artstore.embedded.errors import ChildFailed
 
@@ -47,7 +48,7 @@ class Child:
 def spawn(child: Child) -> subprocess.Popen[bytes]:
     """Start `child` in its own session, output appended to its log."""
     identity = child.run_as
-    with child.log_file.open("ab") as log:
+    with open_log(child.log_file) as log:
         return subprocess.Popen(  # noqa: S603 - argv comes from our own plan
             list(child.argv),
             stdin=subprocess.DEVNULL,
@@ -62,6 +63,11 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
             umask=0o077,
             preexec_fn=_die_with_parent(child.stop_signal, os.getpid()),  # noqa: PLW1509 - the caller has one thread
         )
+
+
+def open_log(path: Path) -> BinaryIO:
+    """To append to, and for its owner alone: logs name files and people."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def _die_with_parent(stop_signal: signal.Signals, parent_pid: int) -> Callable[[], None] | None:

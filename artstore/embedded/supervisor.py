@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,13 +44,16 @@ STOP_TIMEOUT_SECONDS = 40.0
 LONGEST_SLEEP_SECONDS = 5.0
 # More than travels inside a log record, so that the whole path of a file is walked.
 SMOKE_BYTES = 256 * 1024
+# What `manage.py bootstrap` prints when it made somebody, and what is said here then.
+FIRST_ADMIN_WORDS = "Made the first admin"
 
 
 class Supervisor:
     """The running system of one home directory."""
 
-    def __init__(self, system: Plan) -> None:
+    def __init__(self, system: Plan, show_unlogged: Callable[[str], None]) -> None:
         self._plan = system
+        self._show_unlogged = show_unlogged
         self._layout = system.layout
         self._family: list[Tended] = []
         self._database_url = ""
@@ -133,7 +137,7 @@ class Supervisor:
             *("bootstrap", "--client-file", str(self._layout.client_file)),
             *("--elements-file", str(self._layout.elements_file)),
         )
-        return "Made the first admin" in output
+        return FIRST_ADMIN_WORDS in output
 
     def _start_web(self) -> None:
         member = Tended(plan.web(self._plan), STOP_TIMEOUT_SECONDS)
@@ -208,16 +212,18 @@ class Supervisor:
         return run_to_end(plan.manage(self._plan, name, *arguments))
 
     def _greet(self, is_new: bool, seconds: float) -> None:
-        password_file = self._layout.admin_password_file
-        password = f" {password_file.read_text().strip()} (shown this once; " if is_new else " ("
+        if is_new:
+            say(f"{FIRST_ADMIN_WORDS}: {ADMIN_USERNAME}")
         say(
             f"Ready after {seconds:.1f} s.\n"
             f"  Console:  {self._plan.console_url}\n"
-            f"  Log in:   {ADMIN_USERNAME}, password{password}kept in {password_file})\n"
+            f"  Log in:   {ADMIN_USERNAME}, password in {self._layout.admin_password_file}\n"
             f"  API:      {self._plan.base_url}/api/docs\n"
             f"  Programs: {self._layout.ready_file}\n"
             f"  Logs:     {self._layout.logs}"
         )
+        if is_new:
+            self._show_unlogged(first_password(self._layout))
 
     # --- staying up ---------------------------------------------------------------------------
 
@@ -267,6 +273,11 @@ def make_home(home: Path) -> None:
         home.mkdir(parents=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
     Layout(home).logs.mkdir(mode=0o700, exist_ok=True)
+
+
+def first_password(layout: Layout) -> str:
+    """For a screen, never for a log."""
+    return f"  Password: {layout.admin_password_file.read_text().strip()} (shown this once)"
 
 
 def run_to_end(child: Child) -> str:
