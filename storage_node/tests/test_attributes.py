@@ -136,7 +136,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=60, deadline=None)
 @given(
     metadata=st.dictionaries(st.text(max_size=10), json_values, max_size=4),
     extra=st.just({}) | st.dictionaries(st.text(min_size=20, max_size=25), json_values, max_size=3),

@@ -220,7 +220,7 @@ class Engine(RuleBasedStateMachine):
 
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TestEngineAgainstModel = Engine.TestCase
-TestEngineAgainstModel.settings = settings(max_examples=25, stateful_step_count=30, **COMMON)
+TestEngineAgainstModel.settings = settings(max_examples=12, stateful_step_count=25, **COMMON)
 
 
 @pytest.mark.drill

@@ -189,8 +189,15 @@ def test_an_edit_between_the_listing_and_the_purge_is_seen(element: SmallElement
 
 
 def test_many_files_are_freed_in_one_cycle_and_used_space_is_true(element: SmallElement) -> None:
-    for _ in range(300):
-        element.delete(element.put(b"x" * 10).file_id)
+    now = element.clock.now()
+    drafts = [element.draft() for _ in range(300)]
+    uploads = [element.store.begin_upload(draft, now) for draft in drafts]
+    for upload in uploads:
+        upload.write(b"x" * 10)
+    for waiting in [upload.commit(now) for upload in uploads]:
+        waiting.result()
+    for deleted in [element.store.delete(draft.file_id, None, now) for draft in drafts]:
+        deleted.result()
     assert element.store.info(element.clock.now()).capacity["used_bytes"] == 3000
     report = collect(element)
     assert (report.freed_files, report.freed_bytes, len(report.items)) == (300, 3000, 300)

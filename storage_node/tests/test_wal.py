@@ -1,7 +1,6 @@
 """The redo log by itself: batches and their chain, ends and damage, segments, spares, short appends."""
 
 import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -338,5 +337,5 @@ def test_the_root_stays_the_directory_opened_at_start(tmp_path: Path) -> None:
     directory.mkdir()
     assert not medium.is_same_directory()
     medium.create("file", b"x")
-    assert os.listdir(tmp_path / "elsewhere") == ["file"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
     medium.close()
