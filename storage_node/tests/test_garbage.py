@@ -190,7 +190,7 @@ def test_an_edit_between_the_listing_and_the_purge_is_seen(element: SmallElement
 
 def test_many_files_are_freed_in_one_cycle_and_used_space_is_true(element: SmallElement) -> None:
     now = element.clock.now()
-    drafts = [element.draft() for _ in range(300)]
+    drafts = [element.draft(declared_bytes=10) for _ in range(300)]
     uploads = [element.store.begin_upload(draft, now) for draft in drafts]
     for upload in uploads:
         upload.write(b"x" * 10)
