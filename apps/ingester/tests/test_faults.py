@@ -21,6 +21,8 @@ from apps.registry.models import FileRecord, FileStatus
 
 pytestmark = pytest.mark.django_db
 
+# The same claim at another moment; `make drill` proves it there too.
+LONG = pytest.mark.drill
 MIB = 1024 * 1024
 CONTENT = os.urandom(8 * MIB)
 
@@ -116,7 +118,9 @@ def check_one_file(site: Site, answer: requests.Response, before: int) -> None:
 class TestClientGone:
     """The client disconnects at any phase."""
 
-    @pytest.mark.parametrize("sent", [0, 100, 2 * MIB, 8 * MIB - 1])
+    @pytest.mark.parametrize(
+        "sent", [pytest.param(0, marks=LONG), pytest.param(100, marks=LONG), 2 * MIB, 8 * MIB - 1]
+    )
     def test_nothing_is_left_and_a_retry_with_the_key_gives_one_file(
         self, site: Site, web: WebProcess, token: str, sent: int
     ) -> None:
@@ -140,7 +144,7 @@ class TestClientGone:
 class TestWebGone:
     """The web worker is killed in the middle of a body."""
 
-    @pytest.mark.parametrize("settle_first", [False, True])
+    @pytest.mark.parametrize("settle_first", [pytest.param(False, marks=LONG), True])
     def test_the_row_is_settled_and_a_retry_gives_one_file(
         self, site: Site, web: WebProcess, token: str, settle_first: bool
     ) -> None:
@@ -177,7 +181,7 @@ class TestWebGone:
 class TestNodeGone:
     """The node is killed in the middle of a body."""
 
-    @pytest.mark.parametrize("key", [None, "with-a-key"])
+    @pytest.mark.parametrize("key", [pytest.param(None, marks=LONG), "with-a-key"])
     def test_the_client_gets_502_and_nothing_or_one_file_is_left(
         self, site: Site, web: WebProcess, token: str, key: str | None
     ) -> None:
