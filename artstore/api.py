@@ -188,7 +188,12 @@ class RequestIdMiddleware:
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Whether the caller speaks the REST contract, so that no HTML may answer it."""
+    """Whether the caller speaks the REST contract, so that no HTML may answer it.
+
+    In a process without the console there is no page, and so no caller who wants one.
+    """
+    if "console" not in settings.ARTSTORE_MODULES:
+        return True
     return request.path.startswith(("/api", "/health", "/metrics", "/.well-known"))
 
 

@@ -1,12 +1,16 @@
 """Guard: every failure under /api is the one envelope, whatever was asked and however badly."""
 
+import sys
 import uuid
+from types import ModuleType
 
 import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
 from apps.admin.models import User
+from artstore.pages import bad_request, page_not_found
+from artstore.urls import compose
 
 pytestmark = pytest.mark.django_db
 
@@ -91,6 +95,20 @@ def test_a_browser_without_a_token_is_told_so_in_json(client: Client) -> None:
 def test_a_foreign_host_is_refused_with_the_envelope(client: Client) -> None:
     response = client.get("/api/v1/files", headers={"Host": "evil.example"})
     assert_envelope(response, statuses={400})
+
+
+@pytest.mark.parametrize("path", ["/", "/x", "/robots.txt", "/console/", "/api/v1/nothing"])
+def test_a_process_without_the_console_answers_with_the_envelope_everywhere(
+    client: Client, settings: object, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    bare = ModuleType("bare_urls")
+    bare.urlpatterns = compose(("query",))
+    bare.handler404, bare.handler400 = page_not_found, bad_request
+    monkeypatch.setitem(sys.modules, bare.__name__, bare)
+    settings.ROOT_URLCONF = bare.__name__
+    settings.ARTSTORE_MODULES = ("query",)
+    assert_envelope(client.get(path), statuses={404})
+    assert_envelope(client.get(path, headers={"Host": "evil.example"}), statuses={400})
 
 
 def test_a_broken_body_is_refused_with_the_envelope(client: Client) -> None:
