@@ -74,7 +74,7 @@ class FormReader:
     def finish(self) -> NamedFile:
         """The form has ended: it must be whole and have had a file."""
         try:
-            self._parser.close()  # type: ignore[no-untyped-call]  # the library is untyped here
+            self._parser.close()
         except MultipartError as problem:
             raise _unreadable(problem) from None
         if self.file is None:
@@ -128,9 +128,7 @@ class FormReader:
 
 def boundary_of(content_type: str | None) -> str:
     """The boundary that a multipart/form-data Content-Type names; UnsupportedMediaType for anything else."""
-    kind, options = parse_options_header(  # type: ignore[no-untyped-call]  # the library is untyped here
-        content_type or ""
-    )
+    kind, options = parse_options_header(content_type or "")
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise UnsupportedMediaType(
             "The upload was refused: send a form as multipart/form-data with a boundary."
