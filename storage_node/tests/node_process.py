@@ -285,7 +285,7 @@ class NodeProcess:
             "SE_TLS_CERT": str(self.certificates.cert),
             "SE_TLS_KEY": str(self.certificates.key),
             "SE_HOST": "127.0.0.1",
-            "SE_PORT": str(self.port),
+            "SE_PORT": str(self.port or 8010),
             "SE_INIT": "1",
         }
         if "SE_JWKS_URL" not in self.environment:
