@@ -270,7 +270,10 @@ def test_whatever_a_power_cut_leaves_every_acknowledged_change_is_there_and_ever
 ) -> None:
     """The quick form: any one operation lost for single changes; all or none of the unsynced for sequences of them."""
     recorded = record(tmp_path / "se", base, SCENARIOS[name])
-    assert check(recorded, most_lost=1 if len(SCENARIOS[name]) == 1 else 0) >= len(recorded.operations) // 2
+    assert (
+        check(recorded, most_lost=1 if len(SCENARIOS[name]) == 1 else 0)
+        >= len(recorded.operations) // 2
+    )
 
 
 def test_whatever_a_power_cut_leaves_of_an_index_rebuild_no_file_is_lost(tmp_path: Path) -> None:
