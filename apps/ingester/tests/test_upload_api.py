@@ -17,6 +17,8 @@ from apps.ingester.tests.web_process import WebProcess
 
 pytestmark = pytest.mark.django_db
 
+# The same claim at another size; `make drill` proves it there too.
+LONG = pytest.mark.drill
 MIB = 1024 * 1024
 NAMES = [
     "отчёт за год.pdf",
@@ -100,7 +102,9 @@ def test_the_main_job_over_http(web: WebProcess, caller: requests.Session) -> No
 class TestCurl:
     """Every form in which curl sends a file."""
 
-    @pytest.mark.parametrize("size", [0, 10, MIB, 4 * MIB + 1])
+    @pytest.mark.parametrize(
+        "size", [0, pytest.param(10, marks=LONG), pytest.param(MIB, marks=LONG), 4 * MIB + 1]
+    )
     @pytest.mark.parametrize("order", ["before", "after", "none"])
     def test_a_form_with_fields_before_or_after_the_file(
         self, web: WebProcess, curl: Any, caller: Any, tmp_path: Path, size: int, order: str
