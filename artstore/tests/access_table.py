@@ -161,6 +161,9 @@ COMMANDS: dict[str, str] = {
     "rotate_service_account_secret": "service_account.rotate_secret",
     "rotate_signing_key": "key.rotate, key.discard",
     "unlock_user": "user.unlock",
+    "download_file": "reads",
+    "find_files": "reads",
+    "upload_file": "a file; uploads are not audited",
     "smoke": "acts over HTTP with a token of its own",
     "write_schema": "writes docs/openapi",
 }
