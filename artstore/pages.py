@@ -23,7 +23,8 @@ from artstore.errors import ArtStoreError
 from artstore.paging import MAX_OFFSET
 
 View = Callable[..., HttpResponse]
-ROWS_PER_PAGE = 50
+# Few enough that a page of the longest texts stays small.
+ROWS_PER_PAGE = 25
 
 
 def page(

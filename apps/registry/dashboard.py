@@ -180,7 +180,8 @@ def _element_concerns(lines: Iterable[ElementLine], now: dt.datetime) -> Iterato
         found = [*_health_reasons(line.element, now), *_sync_reasons(line.last_run)]
         if found:
             urgent = any(urgent for urgent, _why in found)
-            yield Concern(line.element, urgent, tuple(why for _urgent, why in found))
+            reasons = dict.fromkeys(why for _urgent, why in found)
+            yield Concern(line.element, urgent, tuple(reasons))
 
 
 def _health_reasons(element: StorageElement, now: dt.datetime) -> Iterator[Reason]:

@@ -41,6 +41,8 @@ def addresses(live_web: LiveSystem, file_id: str) -> list[str]:
     session = live_web.session(live_web.admin_token())
     element_id = session.get(f"{live_web.api}/storage-elements").json()["items"][-1]["id"]
     runs = session.get(f"{live_web.api}/storage-elements/{element_id}/sync-runs").json()["items"]
+    user_id = session.get(f"{live_web.api}/admin-users").json()["items"][0]["id"]
+    program_id = session.get(f"{live_web.api}/service-accounts").json()["items"][0]["id"]
     return [
         "",
         "files",
@@ -60,6 +62,20 @@ def addresses(live_web: LiveSystem, file_id: str) -> list[str]:
         f"elements/{element_id}/garbage",
         "runs",
         f"runs/{runs[0]['id']}",
+        "users",
+        "users/create",
+        f"users/{user_id}",
+        f"users/{user_id}/password",
+        f"users/{user_id}/remove",
+        "service-accounts",
+        "service-accounts/create",
+        f"service-accounts/{program_id}",
+        f"service-accounts/{program_id}/rotate",
+        f"service-accounts/{program_id}/remove",
+        "keys",
+        "keys/rotate",
+        "audit",
+        "audit?actor=nobody",
         "account",
         "nowhere",
     ]

@@ -6,8 +6,8 @@ from typing import Any
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 register = template.Library()
 
@@ -120,6 +120,12 @@ def words(value: str, kind: str) -> Any:
     if kind in plain:
         return plain[kind].get(value, (value, ""))[0]
     return tables[kind].get(value, value)
+
+
+@register.filter
+def said(text: object) -> str:
+    """A reason kept as text: in the reader's language where it is a sentence of ours."""
+    return gettext(str(text)) if text else ""
 
 
 @register.filter
