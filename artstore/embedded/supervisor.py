@@ -201,10 +201,13 @@ class Supervisor:
                 Credentials(kept["client_id"], kept["client_secret"]), now
             )
         except SmokeFailed as failure:
-            raise ChildFailed(
-                f"everything is up, but the main job failed at {failure}\nThe logs are in "
-                f"{self._layout.logs}. ARTSTORE_SMOKE=0 starts without this test, to look around."
-            ) from failure
+            # An element in maintenance or without room is an operator's business, and he needs
+            # the system up to see to it.
+            say(
+                f"  THE MAIN JOB FAILED at {failure}\n  Everything is up, but uploads or downloads "
+                f"may not work. The console says more; logs are in {self._layout.logs}."
+            )
+            return
         say("  The main job works.")
 
     def _command(self, name: str, *arguments: str) -> str:

@@ -96,6 +96,20 @@ def test_a_killed_process_is_reported_and_comes_back(
     eventually(answers, "the API answers as before")
 
 
+def put_into_maintenance(system: LiveSystem, storage_id: str) -> None:
+    authorization = {"Authorization": f"Bearer {system.admin_token()}"}
+    elements = f"{system.ready['base_url']}/api/v1/storage-elements"
+    listed = requests.get(elements, headers=authorization, timeout=10).json()["items"]
+    element_id = next(item["id"] for item in listed if item["storage_id"] == storage_id)
+    answer = requests.patch(
+        f"{elements}/{element_id}",
+        json={"status": "maintenance"},
+        headers=authorization,
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+
+
 def test_down_leaves_nothing_running_and_up_resumes_with_the_data(tmp_path: Path) -> None:
     system = LiveSystem()
     try:
@@ -110,6 +124,7 @@ def test_down_leaves_nothing_running_and_up_resumes_with_the_data(tmp_path: Path
         assert sent.status == 201, sent
         ready = system.ready
         pids = [*ready["pids"].values(), *(element["pid"] for element in ready["elements"])]
+        put_into_maintenance(system, "node-edit")
 
         system.down()
         assert not (system.home / "ready.json").exists()
@@ -122,6 +137,7 @@ def test_down_leaves_nothing_running_and_up_resumes_with_the_data(tmp_path: Path
         system.environment["ARTSTORE_NODE_RW_PORT"] = str(rw)
         second = system.up()
         assert system.admin_password not in second, "and not again"
+        assert "THE MAIN JOB FAILED at upload, temporary" in second, "said, and up all the same"
         token = system.admin_token()
         assert downloaded_sha256(system, token, sent.answer["file_id"]) == sha256(note)
     finally:

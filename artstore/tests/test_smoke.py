@@ -41,6 +41,7 @@ class Deployment(ThreadingHTTPServer):
         self.by_key: dict[str, str] = {}
         self.spoil: Callable[[bytes], bytes] = lambda content: content
         self.hidden = False
+        self.edited = False
         self.keeps_deleted = False
 
     def handle_error(self, *_: Any) -> None:
@@ -97,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
                 else:
                     fields[part.name] = part.value
         key = self.headers["Idempotency-Key"]
+        if key in self.server.by_key and self.server.edited:
+            return self.answer(422, {"error": {"code": "IDEMPOTENCY_MISMATCH"}})
         if key in self.server.by_key:
             return self.answer(200, self.server.files[self.server.by_key[key]])
         file_id = str(uuid.uuid4())
@@ -173,6 +176,13 @@ def test_repeating_it_the_same_day_leaves_one_permanent_file(deployment: Deploym
     steps = {step.name: step.outcome for step in run(deployment)}
     assert "the same as earlier with this key" in steps["upload, permanent"]
     assert len(deployment.bytes) == 1
+
+
+def test_an_edited_permanent_file_does_not_fail_the_next_run(deployment: Deployment) -> None:
+    run(deployment)
+    deployment.edited = True
+    run(deployment)
+    assert len(deployment.bytes) == 2
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 999, 1_000_000])
