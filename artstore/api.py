@@ -87,8 +87,10 @@ def rfc3339(moment: dt.datetime) -> str:
 
 
 def error_body(code: str, message: str, details: Details | None = None) -> dict[str, Any]:
-    """The one shape of every error under `/api`."""
+    """The one shape of every error under `/api`. A `VALIDATION_ERROR` always has `details`."""
     body: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if code == "VALIDATION_ERROR" and details is None:
+        details = {"non_field_errors": [message]}
     if details is not None:
         body["error"]["details"] = {field: list(texts) for field, texts in details.items()}
     body["request_id"] = request_id_var.get()

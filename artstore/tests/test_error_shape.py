@@ -60,6 +60,7 @@ def assert_envelope(response: object, *, statuses: set[int]) -> None:
         assert body["error"]["code"].isupper()
         assert body["error"]["message"]
         assert "<" not in body["error"]["message"]
+        assert ("details" in body["error"]) == (body["error"]["code"] == "VALIDATION_ERROR")
     else:
         # The token endpoint answers in the words of RFC 6749.
         assert "error" in body, body
