@@ -79,3 +79,15 @@ def test_every_link_between_our_pages_leads_somewhere() -> None:
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)} -> {target}")
     assert broken == []
+
+
+def test_every_file_our_pages_name_exists() -> None:
+    named = re.compile(r"`((?:apps|artstore|storage_node|templates|deploy|bench)/[\w./-]+)`")
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    gone = [
+        f"{page.relative_to(ROOT)} names {path}"
+        for page in pages
+        for path in named.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert gone == []
