@@ -134,9 +134,15 @@ def shares() -> Shares:
     """Counts by status and retention, from a sample of the table's pages when it is large."""
     table = connection.ops.quote_name(FileRecord._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute("select reltuples from pg_class where oid = %s::regclass", [table])
-        rows = cursor.fetchone()[0]
-        percent = 100.0 if rows <= EXACT_UP_TO_ROWS else 100.0 * EXACT_UP_TO_ROWS / rows
+        # The planner's figure can be old, so whether the table is large is counted, up to a bound.
+        cursor.execute(
+            f"select reltuples, (select count(*) from (select from {table} limit %s) bounded) "  # noqa: S608 - a quoted table name of our own
+            "from pg_class where oid = %s::regclass",
+            [EXACT_UP_TO_ROWS + 1, table],
+        )
+        planned, counted = cursor.fetchone()
+        is_small = counted <= EXACT_UP_TO_ROWS
+        percent = 100.0 if is_small else 100.0 * EXACT_UP_TO_ROWS / max(planned, counted)
         # With 100 per cent the clause reads everything: one statement serves both.
         cursor.execute(
             f"select status, retention_policy, count(*), coalesce(sum(size), 0) from {table} "  # noqa: S608 - a quoted table name of our own
