@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from django.core.management import CommandError, call_command
 from multipart import MultipartParser
 
 from artstore.smoke import job
@@ -252,3 +253,12 @@ def test_a_generated_file_is_the_same_each_time_and_never_repeats_a_block() -> N
     assert blocks == list(source.blocks())
     assert sum(map(len, blocks)) == source.size_bytes
     assert len(set(blocks)) == len(blocks)
+
+
+def test_without_credentials_and_without_a_person_it_says_what_to_set(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ARTSTORE_CLIENT_ID = settings.ARTSTORE_CLIENT_SECRET = ""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match="ARTSTORE_CLIENT_ID"):
+        call_command("smoke", url="http://127.0.0.1:1")

@@ -4,6 +4,7 @@ import datetime as dt
 import getpass
 import json
 import re
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -64,5 +65,12 @@ def _credentials(path: Path | None) -> Credentials:
     if path is not None:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Credentials(content["client_id"], content["client_secret"])
-    client_id = settings.ARTSTORE_CLIENT_ID or input("client_id: ")
-    return Credentials(client_id, settings.ARTSTORE_CLIENT_SECRET or getpass.getpass("secret: "))
+    client_id, secret = settings.ARTSTORE_CLIENT_ID, settings.ARTSTORE_CLIENT_SECRET
+    if not (client_id and secret) and not sys.stdin.isatty():
+        raise CommandError(
+            "Nobody is there to be asked who I am. Set ARTSTORE_CLIENT_ID and "
+            "ARTSTORE_CLIENT_SECRET, or name a file with --client-file."
+        )
+    return Credentials(
+        client_id or input("client_id: "), secret or getpass.getpass("client_secret: ")
+    )
