@@ -5,6 +5,7 @@ malformed values stop the process here, with the variable's name.
 Each variable is described in docs/configuration.md; a test compares the two.
 """
 
+from importlib import metadata
 from pathlib import Path
 
 import environ
@@ -12,7 +13,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-from artstore import broker, logs
+from artstore import broker, logs, static_digest
 
 
 class _Environment(FileAwareMapping):  # type: ignore[misc]  # the library is not typed
@@ -88,7 +89,7 @@ MIDDLEWARE = [
     "artstore.api.RequestIdMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "artstore.static_files.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "artstore.pages.PageLocaleMiddleware",
@@ -274,6 +275,8 @@ ARTSTORE_SETTLE_PERIOD_SECONDS = env.int("ARTSTORE_SETTLE_PERIOD_SECONDS", defau
 ARTSTORE_PLACEMENT_REFRESH_SECONDS = env.float("ARTSTORE_PLACEMENT_REFRESH_SECONDS", default=1)
 ARTSTORE_PLACEMENT_MEMORY_SECONDS = env.float("ARTSTORE_PLACEMENT_MEMORY_SECONDS", default=5)
 ARTSTORE_SEARCH_TIMEOUT_SECONDS = env.float("ARTSTORE_SEARCH_TIMEOUT_SECONDS", default=5)
+# Rows in one CSV of a search result; the file's name says when there would be more.
+ARTSTORE_EXPORT_FILES = env.int("ARTSTORE_EXPORT_FILES", default=100_000)
 ARTSTORE_QUERY_CACHE_SECONDS = env.float("ARTSTORE_QUERY_CACHE_SECONDS", default=30)
 ARTSTORE_QUERY_CACHE_FILES = env.int("ARTSTORE_QUERY_CACHE_FILES", default=10_000)
 
@@ -310,14 +313,19 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
-STATIC_URL = "/static/"
-STATIC_ROOT = Path(env.str("ARTSTORE_STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# The address changes with the files, so a browser may keep each for good.
+_static_digest = static_digest.of_files(
+    STATICFILES_DIRS[0], [metadata.version("drf-spectacular-sidecar")]
+)
+STATIC_URL = "/static/" if DEBUG else f"/static/{_static_digest}/"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+WHITENOISE_IMMUTABLE_FILE_TEST = ".^" if DEBUG else "."
 
 # --- Logs -------------------------------------------------------------------------------------
 
