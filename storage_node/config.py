@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from storage_node.directory import StoreOptions
+from storage_node.directory import HEADROOM_BYTES, REDO_LOG_BYTES, StoreOptions
+from storage_node.wal_format import PAGE_BYTES, SEGMENT_BYTES
 
 KIB = 1024
 HEADER_LIMIT_BYTES = 64 * KIB
 ATTRIBUTES_HEADER_LIMIT_BYTES = 24 * KIB
+SMALLEST_REDO_LOG_BYTES, LARGEST_REDO_LOG_BYTES = 2**22, 2**30
 
 _SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15}
 _SIZE_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
@@ -72,6 +74,7 @@ class NodeConfig:
     tombstone_keep_seconds: float
     min_free_disk_bytes: int
     stall_timeout_seconds: float
+    redo_log_bytes: int
     log_level: str
     log_format: str
     insecure_loopback: bool
@@ -196,6 +199,13 @@ def _positive_duration(text: str) -> float:
     return seconds
 
 
+def _redo_log_size(text: str) -> int:
+    size_bytes = parse_size_bytes(text)
+    if not SMALLEST_REDO_LOG_BYTES <= size_bytes <= LARGEST_REDO_LOG_BYTES:
+        raise ValueError("must be between 4MiB and 1GiB")
+    return size_bytes
+
+
 def read(environ: Mapping[str, str]) -> NodeConfig:
     """The settings of a node that is to serve; raises `ConfigInvalid` naming every bad one."""
     env = _Reader(environ)
@@ -232,6 +242,9 @@ def store_options(config: NodeConfig) -> StoreOptions:
         reconcile_interval_seconds=config.reconcile_interval_seconds,
         scrub_period_seconds=config.scrub_period_seconds,
         scrub_rate_bytes_per_second=config.scrub_rate_bytes_per_second,
+        checkpoint_log_bytes=config.redo_log_bytes,
+        segment_bytes=min(SEGMENT_BYTES, config.redo_log_bytes // 4 // PAGE_BYTES * PAGE_BYTES),
+        headroom_bytes=min(HEADROOM_BYTES, config.redo_log_bytes),
     )
 
 
@@ -262,6 +275,7 @@ def _config(env: "_Reader") -> NodeConfig:
         tombstone_keep_seconds=env.take("SE_TOMBSTONE_KEEP", _positive_duration, 30 * 86400.0),
         min_free_disk_bytes=env.take("SE_MIN_FREE_DISK", parse_size_bytes, 256 * 2**20),
         stall_timeout_seconds=env.take("SE_STALL_TIMEOUT", _positive_duration, 60.0),
+        redo_log_bytes=env.take("SE_LOG_SIZE", _redo_log_size, REDO_LOG_BYTES),
         log_level=env.take("SE_LOG_LEVEL", _one_of(*_LOG_LEVELS), "info"),
         log_format=env.take("SE_LOG_FORMAT", _one_of("json", "text"), "json"),
         insecure_loopback=env.take("SE_INSECURE_LOOPBACK", _flag, False),

@@ -25,6 +25,8 @@ from storage_node.wal_scan import SUFFIX, WAL, LogMissing
 
 FORMAT = 1
 DAY_SECONDS = 86400.0
+REDO_LOG_BYTES = 64 * 2**20
+HEADROOM_BYTES = 16 * 2**20
 _INDEX_FILES = (INDEX_FILE, INDEX_WAL_FILE, INDEX_SHM_FILE, NEW_FILE)
 # What an initialisation that was cut short may have left.
 _UNFINISHED = {"lost+found", WAL, INCOMING, FILES, QUARANTINE, MODE_FILE, *_INDEX_FILES}
@@ -49,9 +51,9 @@ class StoreOptions:
     scrub_period_seconds: float = 30 * DAY_SECONDS
     scrub_rate_bytes_per_second: int = 50 * 2**20
     checkpoint_interval_seconds: float = 60.0
-    checkpoint_log_bytes: int = 64 * 2**20
+    checkpoint_log_bytes: int = REDO_LOG_BYTES
     segment_bytes: int = SEGMENT_BYTES
-    headroom_bytes: int = 16 * 2**20
+    headroom_bytes: int = HEADROOM_BYTES
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     open_medium: Callable[[Path], Medium] = field(default=Medium)

@@ -76,6 +76,7 @@ def test_the_defaults_are_those_of_the_documentation(good: dict[str, str]) -> No
     assert settings.log_level == told["SE_LOG_LEVEL"]
     assert settings.max_file_bytes == parse_size_bytes(told["SE_MAX_FILE_SIZE"])
     assert settings.min_free_disk_bytes == parse_size_bytes(told["SE_MIN_FREE_DISK"])
+    assert settings.redo_log_bytes == parse_size_bytes(told["SE_LOG_SIZE"])
     assert settings.scrub_rate_bytes_per_second == parse_size_bytes(told["SE_SCRUB_RATE"])
     assert settings.jwks_max_age_seconds == parse_duration_seconds(told["SE_JWKS_MAX_AGE"])
     assert settings.gc_interval_seconds == parse_duration_seconds(told["SE_GC_INTERVAL"])
@@ -226,3 +227,20 @@ def test_a_taken_port_is_told_in_the_operator_s_words(make_node: MakeNode) -> No
     refused = second.run("serve")
     assert refused.returncode == 2
     assert "SE_PORT" in refused.stderr
+
+
+@pytest.mark.parametrize("text", ["1MiB", "2GiB", "0"])
+def test_a_log_too_small_to_work_with_or_too_large_to_replay_is_refused(
+    good: dict[str, str], text: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match="between 4MiB and 1GiB"):
+        config.read(good | {"SE_LOG_SIZE": text})
+
+
+def test_segments_and_headroom_shrink_with_the_log(good: dict[str, str]) -> None:
+    usual = config.store_options(config.read(good))
+    small = config.store_options(config.read(good | {"SE_LOG_SIZE": "4MiB"}))
+    assert (usual.checkpoint_log_bytes, usual.segment_bytes) == (64 << 20, 16 << 20)
+    assert usual.headroom_bytes == 16 << 20
+    assert (small.checkpoint_log_bytes, small.segment_bytes) == (4 << 20, 1 << 20)
+    assert small.headroom_bytes == 4 << 20
