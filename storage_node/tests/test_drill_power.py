@@ -1,0 +1,75 @@
+"""Drill: the power goes while a real node works on a real filesystem, in the middle of a load or right after an answer."""
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from storage_node.tests.conftest import MakeNode
+from storage_node.tests.drill_load import Load
+from storage_node.tests.drill_report import rounds, say
+from storage_node.tests.loop_image import LoopImage, NoLoopMounts
+from storage_node.tests.node_process import NodeProcess
+
+SETTINGS = {"SE_LOG_SIZE": "4MiB", "SE_LOG_LEVEL": "warning", "SE_TOMBSTONE_KEEP": "1s"}
+ACKNOWLEDGED_A_ROUND = 150
+
+
+@pytest.fixture
+def powered(make_node: MakeNode) -> Iterator[tuple[NodeProcess, LoopImage]]:
+    """A node, not yet started, whose data directory lies on an image of its own."""
+    node = make_node(start=False, **SETTINGS)
+    try:
+        image = LoopImage(node.data_dir, 256 * 2**20)
+    except NoLoopMounts as why:
+        pytest.skip(f"power cuts need a loop-mounted ext4 image: {why}")
+    yield node, image
+    node.__exit__()
+    image.close()
+
+
+def power_cuts(node: NodeProcess, image: LoopImage, count: int) -> tuple[Load, float]:
+    """Rounds of load, power cut, mount and start; after each one everything acknowledged must be there and whole."""
+    node.start()
+    load = Load(node, seed=random.randrange(10**6))
+    began = time.monotonic()
+    for number in range(count):
+        acknowledged = load.acknowledged
+        load.start(housekeeping=number % 4 == 3)
+        load.wait_for(acknowledged + ACKNOWLEDGED_A_ROUND)
+        if number % 2:
+            time.sleep(random.uniform(0, 0.3))
+            image.cut_power()
+        else:
+            # Nothing is under way any more: the last thing that happened is an acknowledgement.
+            load.stop()
+            image.cut_power()
+        node.kill()
+        load.join()
+        image.unmount()
+        image.mount()
+        node.start()
+        faults = load.check()
+        assert faults.all == [], f"round {number}, seed {load.seed}"
+    return load, time.monotonic() - began
+
+
+def test_a_power_cut_in_a_load_or_right_after_an_answer_takes_nothing_acknowledged(
+    powered: tuple[NodeProcess, LoopImage],
+) -> None:
+    """The quick form: one cut right after the last answer, one under load."""
+    load, _ = power_cuts(*powered, 2)
+    assert load.acknowledged >= 2 * ACKNOWLEDGED_A_ROUND
+
+
+@pytest.mark.drill
+def test_in_150_power_cuts_every_acknowledged_change_is_there_every_time(
+    powered: tuple[NodeProcess, LoopImage],
+) -> None:
+    count = rounds(150)
+    load, taken_seconds = power_cuts(*powered, count)
+    say(
+        f"power cut: {count} of {count} rounds with every acknowledged change present, at least "
+        f"{ACKNOWLEDGED_A_ROUND} a round, {load.acknowledged} in all ({taken_seconds / count:.1f} s a round)"
+    )
