@@ -25,6 +25,8 @@ from artstore.paging import MAX_OFFSET
 View = Callable[..., HttpResponse]
 # Few enough that a page of the longest texts stays small.
 ROWS_PER_PAGE = 25
+# What makes a spreadsheet run a cell; in full width too, for programs that fold it.
+_FORMULA_BEGINS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def page(
@@ -93,7 +95,7 @@ class CsvLine:
     @staticmethod
     def tame(cell: str) -> str:
         """A text a spreadsheet would run as a formula, made one it shows."""
-        return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+        return f"'{cell}" if cell[:1] in _FORMULA_BEGINS else cell
 
 
 class PrivatePagesMiddleware:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,8 @@ class SearchQuery:
     uploaded_before: dt.datetime | None = None
     content_type: str = ""
     checksum: str = ""
+    # Not in the REST contract: pages and the shell, where every reader may know the element.
+    element_id: uuid.UUID | None = None
     limit: int = paging.DEFAULT_LIMIT
     offset: int = 0
     cursor: str | None = None

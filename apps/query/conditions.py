@@ -15,7 +15,7 @@ from django.db.models.functions import Lower
 
 from apps.query import text
 from apps.query.asking import SearchMode, SearchQuery
-from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus
+from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus, overdue
 from apps.registry.search_text import SEARCH_CONFIG
 
 Ask = CombinedSearchQuery | TsQuery
@@ -36,7 +36,21 @@ EXTENSION = Func(NAME_KEY, Value(r"\.([^.]{1,32})$"), function="SUBSTRING", arg_
 
 def matches(query: SearchQuery, now: dt.datetime) -> FileRecordQuerySet:
     """All files that `query` is about, in no order."""
-    found = _of_status(FileRecord.objects.all(), query.status, now)
+    return _narrowed(FileRecord.objects.having_status(query.status, now), query)
+
+
+def alternatives(query: SearchQuery, now: dt.datetime) -> list[FileRecordQuerySet]:
+    """`matches` in parts of one status column each, so that each can be read in order.
+
+    Expired are those whose record says so and those past their time: no index has both in order.
+    """
+    if query.status != FileStatus.EXPIRED:
+        return [matches(query, now)]
+    said = FileRecord.objects.filter(status=FileStatus.EXPIRED)
+    return [_narrowed(part, query) for part in (said, FileRecord.objects.filter(overdue(now)))]
+
+
+def _narrowed(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
     found = found.filter(*_plain_conditions(query))
     if query.filename:
         found = _containing(found, query.filename)
@@ -74,14 +88,6 @@ def _any_way(term: text.Term) -> Ask:
     return _joined(operator.and_ if term.negated else operator.or_, ways)
 
 
-def _of_status(found: FileRecordQuerySet, status: str, now: dt.datetime) -> FileRecordQuerySet:
-    """A file past its time is not found as active, though its record may not say so yet."""
-    found = found.filter(status=status)
-    if status == FileStatus.ACTIVE:
-        return found.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
-    return found
-
-
 def _plain_conditions(query: SearchQuery) -> list[Q]:
     """Filters that are one comparison each."""
     wanted = {
@@ -95,6 +101,7 @@ def _plain_conditions(query: SearchQuery) -> list[Q]:
         "uploaded_at__lte": query.uploaded_before,
         "content_type": query.content_type or None,
         "checksum": query.checksum.lower() or None,
+        "storage_element_id": query.element_id,
     }
     return [Q(**{name: value}) for name, value in wanted.items() if value is not None]
 

@@ -5,9 +5,12 @@ beyond, relevance ranks the newest 1000 matches, a search that runs too long is 
 request; `asking.SearchQuery` holds plain values.
 """
 
+import contextlib
+import dataclasses
 import datetime as dt
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +26,15 @@ from apps.query import conditions, metrics
 from apps.query.asking import SearchQuery, SortBy
 from apps.query.errors import SearchTimedOut
 from apps.registry.models import FileRecord, FileRecordQuerySet
-from artstore import paging
+from artstore import database, paging
 
 # What PostgreSQL cannot even be asked about.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EXACT_TOTAL = 10_000
 RANKED_FILES = 1000
+# In one page of a walk through all matches.
+WALKED_FILES = 1000
+NEWEST_FIRST = ("-uploaded_at", "-file_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +60,18 @@ class SearchPage:
 
 def run(query: SearchQuery, now: dt.datetime) -> SearchPage:
     """The page of files that `query` asks for."""
-    _check_order(query)
+    check_order(query)
+    with metrics.timed_search(query.mode), _within_limits():
+        return _page(query, now)
+
+
+@contextlib.contextmanager
+def _within_limits() -> Iterator[None]:
+    """A transaction with a search's limits; `SearchTimedOut` when it was stopped by them."""
     try:
-        with metrics.timed_search(query.mode), transaction.atomic():
+        with transaction.atomic():
             set_limits()
-            return _page(query, conditions.matches(query, now))
+            yield
     except OperationalError as failure:
         if isinstance(failure.__cause__, QueryCanceled):
             raise SearchTimedOut(
@@ -68,7 +81,8 @@ def run(query: SearchQuery, now: dt.datetime) -> SearchPage:
         raise
 
 
-def _check_order(query: SearchQuery) -> None:
+def check_order(query: SearchQuery) -> None:
+    """Refuse an order that the rest of the query cannot have."""
     if query.sort is SortBy.RELEVANCE:
         if not query.is_ranked:
             raise paging.bad_parameter("sort_by", _("Only a fulltext query has a relevance."))
@@ -93,14 +107,41 @@ def set_limits() -> None:
 def statements(query: SearchQuery, now: dt.datetime) -> dict[str, QuerySet[Any, Any]]:
     """The page and the count as they are sent to PostgreSQL, for whoever wants to see their plans."""
     found = conditions.matches(query, now)
-    page = _ordered(query, found)[query.offset : query.offset + query.limit + 1]
-    return {"page": page, "total": found.order_by().values("pk")[: EXACT_TOTAL + 1]}
+    return {"page": _page_rows(query, now), "total": _up_to(found, EXACT_TOTAL + 1)}
 
 
-def _page(query: SearchQuery, found: FileRecordQuerySet) -> SearchPage:
-    rows = list(_ordered(query, found)[query.offset : query.offset + query.limit + 1])
+def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord]:
+    """The first `most` files in the query's order, read page by page; not by relevance.
+
+    Holds no connection between two pages, so a slow reader costs nobody else one.
+    """
+    step = dataclasses.replace(query, limit=WALKED_FILES)
+    while most > 0:
+        with _within_limits():
+            rows = list(_page_rows(step, now))
+        database.release()
+        yield from rows[: min(step.limit, most)]
+        most -= step.limit
+        if len(rows) <= step.limit:
+            return
+        step = dataclasses.replace(step, offset=0, cursor=_cursor(step, rows[step.limit - 1]))
+
+
+def has_more_than(query: SearchQuery, files: int, now: dt.datetime) -> bool:
+    """Whether more than so many files match."""
+    with _within_limits():
+        return _up_to(conditions.matches(query, now), files + 1).count() > files
+
+
+def _up_to(found: FileRecordQuerySet, files: int) -> QuerySet[Any, Any]:
+    return found.order_by().values("pk")[:files]
+
+
+def _page(query: SearchQuery, now: dt.datetime) -> SearchPage:
+    rows = list(_page_rows(query, now))
     more = len(rows) > query.limit
     rows = rows[: query.limit]
+    found = conditions.matches(query, now)
     total, estimated = _total(query, found, len(rows), more)
     ranked = query.sort is SortBy.RELEVANCE
     return SearchPage(
@@ -114,20 +155,37 @@ def _page(query: SearchQuery, found: FileRecordQuerySet) -> SearchPage:
     )
 
 
-def _ordered(query: SearchQuery, found: FileRecordQuerySet) -> FileRecordQuerySet:
+def _page_rows(query: SearchQuery, now: dt.datetime) -> QuerySet[FileRecord]:
+    """The page and one row more, which tells whether it is the last."""
+    parts = conditions.alternatives(query, now)
     if query.sort is SortBy.RELEVANCE:
-        newest = found.order_by("-uploaded_at", "-file_id")[:RANKED_FILES]
-        found = FileRecord.objects.filter(pk__in=newest.values("pk"))
+        found = _first(parts, NEWEST_FIRST, RANKED_FILES)
+        if len(parts) > 1:
+            found = _first([found], NEWEST_FIRST, RANKED_FILES)
+    else:
+        if query.cursor is not None:
+            parts = [_after(query, part) for part in parts]
+        end = query.offset + query.limit + 1
+        found = parts[0] if len(parts) == 1 else _first(parts, _order(query), end)
     if query.is_ranked:
-        rank = SearchRank(F("search_vector"), conditions.tsquery(query))
-        found = found.annotate(relevance=rank)
+        found = found.annotate(relevance=SearchRank(F("search_vector"), conditions.tsquery(query)))
+    rows = found.defer("search_vector").order_by(*_order(query))
+    return rows[query.offset : query.offset + query.limit + 1]
+
+
+def _order(query: SearchQuery) -> list[str]:
     sign = "-" if query.descending else ""
-    order = [f"{sign}{query.sort}", f"{sign}file_id"]
-    if query.sort is SortBy.RELEVANCE:
-        order[1:1] = ["-uploaded_at"]
-    if query.cursor is not None:
-        found = _after(query, found)
-    return found.defer("search_vector").order_by(*order)
+    ties = ["-uploaded_at"] if query.sort is SortBy.RELEVANCE else []
+    return [f"{sign}{query.sort}", *ties, f"{sign}file_id"]
+
+
+def _first(
+    parts: Sequence[FileRecordQuerySet], order: Sequence[str], files: int
+) -> FileRecordQuerySet:
+    """So many from the head of each part, each read in order from its own index."""
+    heads = [part.order_by(*order).values("pk")[:files] for part in parts]
+    together = heads[0].union(*heads[1:], all=True) if len(heads) > 1 else heads[0]
+    return FileRecord.objects.filter(pk__in=together)
 
 
 def _after(query: SearchQuery, found: FileRecordQuerySet) -> FileRecordQuerySet:

@@ -96,10 +96,24 @@ class StorageElement(models.Model):
         return self.name
 
 
+def overdue(now: dt.datetime) -> Q:
+    """Called active by its record, and past its time."""
+    return Q(status=FileStatus.ACTIVE, expires_at__lte=now)
+
+
 class FileRecordQuerySet(models.QuerySet["FileRecord"]):
     def visible(self) -> "FileRecordQuerySet":
         """What an answer may show: never a row that is still uploading."""
         return self.exclude(status=FileStatus.UPLOADING)
+
+    def having_status(self, status: str, now: dt.datetime) -> "FileRecordQuerySet":
+        """As `status_at` tells it, which the column may not say yet."""
+        if status == FileStatus.ACTIVE:
+            lasting = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+            return self.filter(lasting, status=status)
+        if status == FileStatus.EXPIRED:
+            return self.filter(Q(status=status) | overdue(now))
+        return self.filter(status=status)
 
     def uploading(self, file_id: uuid.UUID) -> "FileRecordQuerySet":
         return self.filter(pk=file_id, status=FileStatus.UPLOADING)
@@ -180,6 +194,14 @@ class FileRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.original_filename} ({self.file_id})"
+
+    def status_at(self, now: dt.datetime) -> str:
+        """What the file is at `now`: from `expires_at` on it is expired, as its element says too,
+        though the record may be told only by the next sync."""
+        late = self.expires_at is not None and self.expires_at <= now
+        return (
+            FileStatus.EXPIRED.value if late and self.status == FileStatus.ACTIVE else self.status
+        )
 
     @classmethod
     def begin(cls, draft: UploadDraft, lease: Lease) -> bool:

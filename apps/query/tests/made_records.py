@@ -1,7 +1,11 @@
 """Many records at once, made inside PostgreSQL: English, Russian and mixed names of every kind.
 
-Shared by the tests of plans and by the search bench. Deterministic for a given count.
+Shared by the tests of plans and by the benches. Deterministic for a given count and elements.
+One in twenty is deleted, one expired, and one in fifty past its time though its record says active.
 """
+
+import uuid
+from collections.abc import Sequence
 
 from django.db import connection
 
@@ -94,7 +98,8 @@ INSERT INTO registry_filerecord (
     uploaded_at, updated_at, description, tags, metadata, status, retention_policy, ttl_days,
     expires_at, stored_revision, deletion_reason, body_sent)
 SELECT
-    md5(n::text)::uuid, NULL,
+    md5(n::text)::uuid, (%(elements)s::uuid[])[
+        1 + CASE WHEN n %% 10 < 6 THEN 0 ELSE n / 10 %% greatest(1, %(element_count)s) END],
     CASE n %% 4
         WHEN 0 THEN initcap(w1) || '_' || w2 || '-' || (2000 + n %% 27) || '.' || ext
         WHEN 1 THEN r1 || ' ' || r2 || ' ' || n || '.' || ext
@@ -115,7 +120,8 @@ SELECT
         'project', 'p' || (n %% 500), 'run', n, 'nested', jsonb_build_object('ok', n %% 4 = 1)) END,
     CASE WHEN n %% 20 = 0 THEN 'deleted' WHEN n %% 20 = 1 THEN 'expired' ELSE 'active' END,
     CASE WHEN n %% 100 = 7 THEN 'permanent' ELSE 'temporary' END, 30,
-    CASE WHEN n %% 100 = 7 THEN NULL ELSE timestamptz '2028-01-01 00:00:00Z' END, 1, '', false
+    CASE WHEN n %% 100 = 7 THEN NULL WHEN n %% 50 = 3 THEN timestamptz '2026-11-02 00:00:00Z'
+        ELSE timestamptz '2028-01-01 00:00:00Z' END, 1, '', false
 FROM (
     SELECT n,
         (%(words)s::text[])[1 + (n * 7) %% %(word_count)s] AS w1,
@@ -130,8 +136,8 @@ FROM (
 """
 
 
-def make_records(count: int) -> None:
-    """Insert `count` records and let the planner know them."""
+def make_records(count: int, elements: Sequence[uuid.UUID] = ()) -> None:
+    """Insert `count` records, most on the first of `elements`, and let the planner know them."""
     with connection.cursor() as cursor:
         for first in range(1, count + 1, 100_000):
             values = {
@@ -143,6 +149,8 @@ def make_records(count: int) -> None:
                 "extension_count": len(EXTENSIONS),
                 "first": first,
                 "last": min(first + 99_999, count),
+                "elements": list(elements),
+                "element_count": len(elements),
             }
             cursor.execute(_INSERT, values)
         cursor.execute("ANALYZE registry_filerecord")

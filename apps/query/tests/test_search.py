@@ -8,32 +8,11 @@ import pytest
 
 from apps.query import search
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
-from apps.registry.models import FileRecord, FileStatus
+from apps.query.tests.made_files import NOW, stored
+from apps.registry.models import FileStatus
 from artstore import paging
 
 pytestmark = pytest.mark.django_db
-
-NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
-
-
-def stored(name: str, age_days: float = 1, **columns: Any) -> FileRecord:
-    """A record as it is after an upload `age_days` ago."""
-    uploaded = NOW - dt.timedelta(days=age_days)
-    values = {
-        "file_id": uuid.uuid4(),
-        "original_filename": name,
-        "content_type": "application/octet-stream",
-        "size": 10,
-        "checksum": "0" * 64,
-        "uploaded_by": "sa_ci_1",
-        "uploaded_at": uploaded,
-        "updated_at": uploaded,
-        "status": FileStatus.ACTIVE,
-        "retention_policy": "permanent",
-        "stored_revision": 1,
-        **columns,
-    }
-    return FileRecord.objects.create(**values)
 
 
 def names(**asked: Any) -> list[str]:
