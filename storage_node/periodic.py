@@ -11,6 +11,7 @@ from datetime import datetime
 from storage_node import garbage, reconcile
 from storage_node.errors import ReconcileInProgress
 from storage_node.store import Store
+from storage_node.survival import Surviving
 
 _LOOK_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -36,10 +37,8 @@ def run(store: Store, stop: threading.Event, now: Callable[[], datetime]) -> Non
 
 
 def _survive(what: str, step: Callable[[], None]) -> None:
-    try:
+    with Surviving(log, f"{what} failed", {"event": "periodic_failed"}):
         step()
-    except Exception:
-        log.exception("%s failed", what, extra={"event": "periodic_failed"})
 
 
 def _collect(store: Store, now: Callable[[], datetime]) -> None:

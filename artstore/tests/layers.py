@@ -31,7 +31,7 @@ NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django
 
 # The node, lowest floor first; a module imports only from its own floor or below.
 NODE_FLOORS = (
-    {"errors"},
+    {"errors", "survival"},
     {"attribute_rules", "names", "attributes"},
     {"records", "wal_format", "medium"},
     {"wal", "wal_scan", "disk", "index_schema", "index", "index_reading", "index_rebuild"}
