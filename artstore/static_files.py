@@ -32,8 +32,8 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         stat_cache: dict[str, os.stat_result] | None = None,  # noqa: ARG002 - WhiteNoise's signature
     ) -> Any:
         headers = Headers([])
-        self.add_mime_headers(headers, path, url)
-        self.add_cache_headers(headers, path, url)
+        self.add_mime_headers(headers, path, url)  # type: ignore[no-untyped-call]  # WhiteNoise is not typed
+        self.add_cache_headers(headers, path, url)  # type: ignore[no-untyped-call]  # WhiteNoise is not typed
         packed = _compressed(Path(path))
         return StaticFile(path, headers.items(), encodings={"gzip": packed} if packed else {})
 

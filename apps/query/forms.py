@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
-from apps.registry.models import FileStatus, Retention
+from apps.registry.models import FileStatus, Retention, StorageElement
 from artstore.paging import MAX_OFFSET
 
 # Few enough that a page of the longest names stays small.
@@ -78,6 +78,12 @@ class SearchForm(forms.Form):
             (Retention.PERMANENT.value, _("Permanent")),
         ],
     )
+    element = forms.ModelChoiceField(
+        label=_("Storage element"),
+        required=False,
+        queryset=StorageElement.objects.order_by("name", "id"),
+        empty_label=_("Any element"),
+    )
     tags = forms.CharField(label=_("Tags (all of them)"), required=False, max_length=3300)
     filename = forms.CharField(label=_("Name contains"), required=False, max_length=255)
     file_extension = forms.CharField(label=_("Extension"), required=False, max_length=32)
@@ -118,6 +124,7 @@ class SearchForm(forms.Form):
 
     FILTERS = (
         "retention_policy",
+        "element",
         "tags",
         "filename",
         "file_extension",
@@ -152,6 +159,7 @@ class SearchForm(forms.Form):
             name: value for name, value in self.cleaned_data.items() if value not in (None, "")
         }
         tags = [tag.strip() for tag in given.pop("tags", "").split(",")]
+        element = given.pop("element", None)
         before = given.pop("uploaded_before", None)
         after = given.pop("uploaded_after", None)
         for name, kind in (("mode", SearchMode), ("sort_by", SortBy), ("sort_order", SortOrder)):
@@ -160,6 +168,7 @@ class SearchForm(forms.Form):
         return SearchQuery(
             **given,
             limit=PAGE_FILES,
+            element_id=element.pk if element else None,
             tags=tuple(tag for tag in tags if tag),
             uploaded_after=_midnight(after) if after else None,
             # The day named is meant to its end.

@@ -12,5 +12,8 @@ api: list[URLPattern | URLResolver] = [
 ]
 pages: list[URLPattern | URLResolver] = [
     path("files", views.files, name="files"),
+    path("files/export", views.export_files, name="files-export"),
+    path("files/<uuid:file_id>/preview", views.preview_text, name="files-preview"),
+    path("elements/<uuid:element_id>/files", views.element_files, name="elements-files"),
     path("files/<uuid:file_id>/download", views.download_file, name="files-download"),
 ]

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from apps.registry.api import elements, files
-from apps.registry.views import acts, overview, runs
+from apps.registry.views import acts, bulk, overview, runs
 from apps.registry.views import elements as element_pages
 from apps.registry.views import files as file_pages
 
@@ -37,6 +37,8 @@ pages: list[URLPattern | URLResolver] = [
     path("elements/<uuid:element_id>/garbage", acts.collect_garbage, name="elements-garbage"),
     path("runs", runs.run_list, name="runs"),
     path("runs/<uuid:run_id>", runs.run, name="runs-detail"),
+    path("files/bulk/delete", bulk.delete_files, name="files-bulk-delete"),
+    path("files/bulk/tags", bulk.edit_tags, name="files-bulk-tags"),
     path("files/<uuid:file_id>", file_pages.file, name="files-detail"),
     path("files/<uuid:file_id>/verified", file_pages.verified, name="files-verified"),
     path("files/<uuid:file_id>/edit", file_pages.edit_file, name="files-edit"),

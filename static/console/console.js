@@ -85,6 +85,7 @@
     }
     each(table, "[data-selected-count]", (element) => { element.textContent = String(chosen); });
     each(table, "[data-needs-selection]", (element) => { element.disabled = chosen === 0; });
+    each(table, "[data-shows-selection]", (element) => { element.hidden = chosen === 0; });
   }
 
   document.addEventListener("change", (event) => {
@@ -94,6 +95,23 @@
       each(table, "input[data-row]", (box) => { box.checked = event.target.checked; });
     }
     countSelected(table);
+  });
+
+  // --- Pictures that are none: words in their place --------------------------------------------------
+
+  function describeBroken(picture) {
+    const words = document.createElement("p");
+    words.className = "text-secondary mb-0";
+    words.textContent = picture.dataset.broken;
+    picture.replaceWith(words);
+  }
+
+  // `error` does not bubble, so it is caught on its way down.
+  document.addEventListener("error", (event) => {
+    if (event.target instanceof HTMLImageElement && event.target.dataset.broken) describeBroken(event.target);
+  }, true);
+  each(document, "img[data-broken]", (picture) => {
+    if (picture.complete && picture.naturalWidth === 0 && picture.currentSrc) describeBroken(picture);
   });
 
   // --- Clicks and keys ------------------------------------------------------------------------------

@@ -54,6 +54,12 @@ def previous_page(context: dict[str, Any], found: SearchPage) -> str:
     return address(context, {"offset": offset} if offset else {})
 
 
+@register.simple_tag(takes_context=True)
+def export_query(context: dict[str, Any]) -> str:
+    """The part of an address that asks for this whole result, from its first file."""
+    return address(context, {})
+
+
 def address(context: dict[str, Any], changes: dict[str, Any]) -> str:
     """This search from its first page, with `changes`; empty fields are left out."""
     given: QueryDict = context["request"].GET

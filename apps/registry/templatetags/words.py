@@ -4,10 +4,14 @@ import datetime as dt
 from typing import Any
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from apps.registry import reasons
+from apps.registry.models import FileRecord
 
 register = template.Library()
 
@@ -124,8 +128,45 @@ def words(value: str, kind: str) -> Any:
 
 @register.filter
 def said(text: object) -> str:
-    """A reason kept as text: in the reader's language where it is a sentence of ours."""
-    return gettext(str(text)) if text else ""
+    """A reason kept as text, in the reader's language."""
+    return reasons.said_again(str(text or ""))
+
+
+@register.filter
+def status_now(file: FileRecord) -> str:
+    """A file's status at this moment, which its record may not say yet."""
+    return file.status_at(timezone.now())
+
+
+# What a browser shows by itself and cannot be hurt by: as a picture no script in it runs.
+_PICTURES = frozenset(
+    f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif", "bmp", "svg+xml", "x-icon")
+)
+_APPLICATIONS = ("json", "x-ndjson", "yaml", "x-yaml", "xml", "toml", "javascript", "sql", "x-sh")
+_TEXTS = ("text/", "message/rfc822", *(f"application/{kind}" for kind in _APPLICATIONS))
+MOST_PICTURE_BYTES = 20 * 1024 * 1024
+
+
+@register.filter
+def preview_kind(file: FileRecord) -> str:
+    """How the file can be looked at: picture, text, or not at all."""
+    kind = file.content_type.partition(";")[0].strip().lower()
+    if kind in _PICTURES:
+        return "picture" if file.size <= MOST_PICTURE_BYTES else ""
+    return "text" if kind.startswith(_TEXTS) or kind.endswith(("+json", "+xml")) else ""
+
+
+EDITED_FIELDS = {
+    "description": _("description"),
+    "tags": _("tags"),
+    "metadata": _("metadata"),
+}
+
+
+@register.filter
+def edited_fields(names: list[str]) -> str:
+    """What an edit changed, in words."""
+    return ", ".join(str(EDITED_FIELDS.get(name, name)) for name in names)
 
 
 @register.filter

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from apps.admin import audit
 from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
@@ -26,7 +27,13 @@ from artstore.pages import explain, form_page, page
 def file(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     found = editing.get(file_id)
     address = request.build_absolute_uri(f"/api/v1/files/{file_id}/download")
-    context = {"file": found, "download_address": address, "now": timezone.now()}
+    edits = [event for event in audit.about(f"file:{file_id}") if event.action == "file.edit"]
+    context = {
+        "file": found,
+        "download_address": address,
+        "edits": reversed(edits),
+        "now": timezone.now(),
+    }
     return render(request, "registry/file.html", context)
 
 
