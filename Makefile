@@ -13,6 +13,8 @@ NODE_STAMP = .venv-node/.installed
 # What the checks read of Django needs settings that load; nothing connects anywhere with these.
 CHECK_SETTINGS = ARTSTORE_SECRET_KEY=check ARTSTORE_DIGEST_KEY=check ARTSTORE_KEY_ENCRYPTION_KEYS=check \
 	DATABASE_URL=postgresql://check/check DJANGO_SETTINGS_MODULE=artstore.settings
+# Most tests wait for a process or a disk, so two workers on two cores; a module stays in one of them.
+SIDE_BY_SIDE = -n 2 --dist
 GUARDS = test_layers test_sizes test_docs test_schema test_error_shape test_console_messages
 
 .DEFAULT_GOAL := help
@@ -70,11 +72,11 @@ manage: $(RUN_STAMP)
 test: test-node test-django
 
 test-django: $(DEV_STAMP) browser
-	.venv/bin/python -m pytest -q -m "not drill"
+	.venv/bin/python -m pytest -q $(SIDE_BY_SIDE) loadgroup -m "not drill"
 
 # In its own environment: requirements/node suffices, and there is no Django to lean on.
 test-node: $(NODE_STAMP)
-	.venv-node/bin/python -m pytest -q -c storage_node/pytest.ini --rootdir storage_node -m "not drill" storage_node
+	.venv-node/bin/python -m pytest -q -c storage_node/pytest.ini --rootdir storage_node $(SIDE_BY_SIDE) loadfile -m "not drill" storage_node
 
 # Each check runs whatever the others say, so that one look shows everything.
 check: $(DEV_STAMP)
@@ -100,9 +102,9 @@ drill: $(DEV_STAMP) $(NODE_STAMP)
 	.venv/bin/python -m pytest -m drill
 
 # Every measurement is a module of bench/ that can also be run alone: python -m bench.<name>
+# nginx, wrk and curl are what it is measured against and with: apt-get install nginx-light wrk curl
 bench: $(DEV_STAMP)
-	@for script in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
-		.venv/bin/python -m bench.$$(basename $$script .py) || exit 1; done
+	.venv/bin/python -m bench.runner $(ARGS)
 
 screenshots: $(DEV_STAMP) browser
 	.venv/bin/python -m pytest -q -m browser artstore/tests/test_console_screenshots.py --screenshots docs/screenshots

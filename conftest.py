@@ -27,7 +27,7 @@ _server = pytest.StashKey[tuple[postgres.Cluster, subprocess.Popen[bytes], Path]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.help or config.option.version:
+    if config.option.help or config.option.version or _only_hands_out_tests(config):
         return
     folder = Path(tempfile.mkdtemp(prefix="artstore-test-"))
     folder.chmod(0o711)  # the server is somebody else when the tests run as root
@@ -58,6 +58,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     postgres.stop(process)
     postgres.discard_socket_folder(cluster)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _only_hands_out_tests(config: pytest.Config) -> bool:
+    """True in the process that starts pytest-xdist's workers; each worker has a server of its own."""
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module stays in one worker for its fixtures' sake, and so does all that meets the one live system."""
+    for item in items:
+        meets_live_system = "live_web" in getattr(item, "fixturenames", ())
+        group = "live_web" if meets_live_system else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

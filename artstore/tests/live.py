@@ -3,11 +3,9 @@
 One home directory, one `python -m artstore.embedded run`. Needs no Django in the test's process.
 """
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,18 +18,15 @@ from typing import Any
 import requests
 
 from artstore.embedded.plan import ROOT
+from storage_node.tests.node_process import free_port
 
 # Nothing of the test run's own settings: the system makes its own secrets and database.
 OURS = ("ARTSTORE_", "SE_", "DATABASE_URL", "DJANGO_", "PYTEST_", "OTEL_")
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports nobody listens on, all different."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Loopback ports of this test process alone, below those the kernel gives to outgoing connections."""
+    return [free_port(18400, 18799) for _ in range(count)]
 
 
 def eventually(is_so: Callable[[], Any], what: str, timeout_seconds: float = 60) -> Any:

@@ -40,7 +40,7 @@ ALL_SCOPES = ("files:read", "files:write", "storage:read", "storage:write")
 _claims: dict[int, IO[str]] = {}
 
 
-def free_port(first: int = 18150, last: int = 18199) -> int:
+def free_port(first: int = 18150, last: int = 18299) -> int:
     """A loopback port nobody listens on, kept for this process until `release_port` or its end."""
     directory = Path(tempfile.gettempdir()) / "artstore-test-ports"
     directory.mkdir(exist_ok=True)
