@@ -25,6 +25,7 @@ PREFIX = "/api/v1"
 _FILES = PREFIX + "/files/"
 _OF_A_FILE = _FILES + "{file_id}"
 READ_FILES, WRITE_FILES = "files:read", "files:write"
+DOWNLOAD_FILE = "download_file"
 READ_STORAGE, WRITE_STORAGE = "storage:read", "storage:write"
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -73,7 +74,7 @@ def addresses(node: Node) -> dict[str, dict[str, WireCall]]:
     """The table: address to method to call."""
     files, uploads, downloads = FileCalls(node), UploadCalls(node), DownloadCalls(node)
     element, maintenance = ElementCalls(node), MaintenanceCalls(node)
-    download = WireCall("download_file", READ_FILES, downloads.download_file)
+    download = WireCall(DOWNLOAD_FILE, READ_FILES, downloads.download_file)
     under_prefix = {
         "/files/upload": {"POST": WireCall("upload_form", WRITE_FILES, uploads.upload_form)},
         "/files/{file_id}": {

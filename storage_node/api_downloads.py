@@ -51,11 +51,7 @@ class DownloadCalls:
     def _answer(self, request: Request, content: Content, disposition: str) -> Answer:
         attributes = content.attributes
         asked, stored = _asked(request), _stored(attributes)
-        headers = [
-            (b"etag", stored.etag.encode()),
-            (b"last-modified", http_date(attributes.uploaded_at).encode()),
-            (b"cache-control", b"private"),
-        ]
+        headers = _validators(attributes, stored)
         if not_modified(asked, stored):
             return Answer(304, headers)
         part = slice_of(asked, stored)
@@ -156,6 +152,21 @@ def _asked(request: Request) -> Asked:
 
 def _stored(attributes: FileAttributes) -> Stored:
     return Stored(attributes.size, f'"{attributes.checksum}"', attributes.uploaded_at)
+
+
+def whole_headers(attributes: FileAttributes) -> Headers:
+    """The headers of a download of the whole file as an attachment, without conditions."""
+    stored = _stored(attributes)
+    part = slice_of(_NO_CONDITIONS, stored)
+    return [*_validators(attributes, stored), *_body_headers(attributes, part, "attachment")]
+
+
+def _validators(attributes: FileAttributes, stored: Stored) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"etag", stored.etag.encode()),
+        (b"last-modified", http_date(attributes.uploaded_at).encode()),
+        (b"cache-control", b"private"),
+    ]
 
 
 def _body_headers(attributes: FileAttributes, part: Slice, disposition: str) -> Headers:

@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 
 from storage_node import api, keys, periodic, telemetry
+from storage_node.at_once import AtOnce
 from storage_node.auth import TokenCheck
 from storage_node.bridge import Bridge
 from storage_node.call import Node
@@ -149,15 +150,24 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def _never_at_once(_target: bytes, _headers: list[tuple[bytes, bytes]]) -> None:
+    """With traces on every request has its span, which belongs to a task."""
+
+
 def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Server:
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-        yield {"headers_of_a_refusal": node.headers_of_a_refusal}
+        yield {
+            "headers_of_a_refusal": node.headers_of_a_refusal,
+            "answer_at_once": at_once.answer if traces.is_off else _never_at_once,
+        }
 
     doors = api.Doors(node)
     doors.lifespan_context = lifespan
+    envelope = Envelope(doors, node, traces)
+    at_once = AtOnce(node, envelope.note)
     settings = uvicorn.Config(
-        Envelope(doors, node, traces),
+        envelope,
         http=NodeProtocol,
         ws="none",
         log_config=None,

@@ -74,7 +74,23 @@ class TokenCheck:
             self._remembered.pop(authorization, None)
             verified = await self._verify(_bearer(authorization))
             self._remember(authorization, verified)
-        _check_times(verified, moment)
+        return self._accepted(verified, scope, now)
+
+    def known(self, authorization: bytes, scope: str, now: datetime) -> Principal | None:
+        """As `principal`, for a token whose signature was checked before by a key still in use; None: ask `principal`."""
+        verified = self._remembered.get(authorization)
+        if verified is None:
+            return None
+        if self.ring.current(verified.kid, now.timestamp()) is not verified.key:
+            return None
+        try:
+            return self._accepted(verified, scope, now)
+        except (Unauthorized, Forbidden):
+            return None
+
+    def _accepted(self, verified: _Verified, scope: str, now: datetime) -> Principal:
+        """What has to hold on every use of a token, the first and all others."""
+        _check_times(verified, now.timestamp())
         self._note_clock(verified.issued_at, now)
         if scope not in verified.principal.scopes:
             raise Forbidden(f"The call was refused: the token lacks the scope {scope}.")

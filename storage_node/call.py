@@ -3,6 +3,7 @@
 No decisions and no I/O; the parts are put together in `app.py`.
 """
 
+import re
 import secrets
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from storage_node.auth import Principal, TokenCheck
@@ -23,9 +25,23 @@ from storage_node.store import Store
 CALL_KEY = "artstore.call"
 
 
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# Unique, not secret: a random beginning per process and a number save asking the kernel for each request.
+_process_mark = secrets.token_hex(8)
+_numbers = count(1)
+
+
 def new_request_id() -> str:
     """For a request that brings none, or none that is sane."""
-    return secrets.token_hex(16)
+    return f"{_process_mark}{next(_numbers):016x}"
+
+
+def request_id_of(headers: dict[bytes, bytes]) -> str:
+    """The caller's own id for the request where it is sane, else a new one."""
+    given = headers.get(b"x-request-id")
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return new_request_id()
 
 
 @dataclass(slots=True)

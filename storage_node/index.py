@@ -5,10 +5,11 @@ Nothing here decides whether a change is allowed.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from storage_node.index_schema import (
     row_of_unreadable,
 )
 from storage_node.records import Kind, Record
+from storage_node.remembered import RememberedRows
 
 Totals = dict[str, list[int]]
 _INSERT_CHUNK = 64
@@ -57,6 +59,8 @@ class Index:
     """The index open for writing."""
 
     def __init__(self, data_dir: Path) -> None:
+        # For readers; dropped here, row by row, as rows change.
+        self.remembered = RememberedRows()
         self._connection = connect(data_dir / INDEX_FILE)
         row = self._connection.execute(
             "SELECT epoch, base, position, newest_at, floor, held FROM state"
@@ -112,6 +116,14 @@ class Index:
                 self._connection.execute("ROLLBACK")
             raise
         self.at, self.totals, self._absent = session.at, session.totals, frozenset()
+        self.remembered.forget(chain.from_iterable(map(_changed_by, records)))
+
+
+def _changed_by(record: Record) -> Iterable[UUID]:
+    """Files whose rows a record may change."""
+    if record.kind is Kind.VERIFIED:
+        return map(UUID, record.facts["file_ids"])
+    return () if record.file_id is None else (record.file_id,)
 
 
 @cache

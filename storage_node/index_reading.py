@@ -18,6 +18,7 @@ from uuid import UUID
 from storage_node.attributes import ACTIVE, EXPIRED, encode_json, stamp
 from storage_node.errors import ValidationFailed
 from storage_node.index_schema import INDEX_FILE, ROW_BY_ID, STATUSES, Row, connect
+from storage_node.remembered import RememberedRows
 
 PAGE_LIMIT = 1000
 OFFSET_LIMIT = 10_000
@@ -109,8 +110,9 @@ class Overview:
 class Reading:
     """Connections for reading, handed out one per question."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, remembered: RememberedRows) -> None:
         self._path = data_dir / INDEX_FILE
+        self._remembered = remembered
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
 
@@ -138,9 +140,17 @@ class Reading:
 
     def find(self, file_id: UUID) -> Row | None:
         """The row of a file."""
+        row = self._remembered.get(file_id)
+        if row is not None:
+            return row
+        moment = self._remembered.moment
         with self._question() as connection:
             found = connection.execute(ROW_BY_ID, (file_id.bytes,)).fetchone()
-        return Row.of(found) if found else None
+        if found is None:
+            return None
+        row = Row.of(found)
+        self._remembered.keep(row, moment)
+        return row
 
     def tombstone_status(self, file_id: UUID) -> str | None:
         """How an id ended, None when it has no tombstone."""

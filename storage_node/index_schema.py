@@ -7,6 +7,7 @@ the attribute files by `index_rebuild.py`. The schema is no contract: another `S
 import json
 import sqlite3
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -46,7 +47,7 @@ ROW_BY_ID = "SELECT * FROM files WHERE file_id = ?"
 STATUSES = ("active", "expired", "deleted", "damaged")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """What the index knows of one file. `change` counts within the epoch, `verified_at` is whole Unix seconds or 0."""
 
@@ -69,7 +70,7 @@ class Row:
         """A row as SQLite gives it."""
         return cls(values[0], UUID(bytes=values[1]), *values[2:])
 
-    @property
+    @cached_property
     def file(self) -> FileAttributes | None:
         """The attributes, None where they could not be read when the row was made."""
         if self.recorded_status is None:

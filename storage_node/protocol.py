@@ -9,6 +9,7 @@ or files.
 import asyncio
 import http
 import json
+import math
 import socket
 import struct
 from collections.abc import Sequence
@@ -135,7 +136,8 @@ class NodeCycle(RequestResponseCycle):
 
 
 class NodeProtocol(HttpToolsProtocol):
-    """A connection. `app_state["headers_of_a_refusal"]()` gives the headers every answer carries."""
+    """A connection. `app_state["headers_of_a_refusal"]()` gives the headers every answer carries, and
+    `app_state["answer_at_once"](target, headers)` the pieces of a 200 behind the date, or None."""
 
     def __init__(
         self,
@@ -148,6 +150,8 @@ class NodeProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._headers_since = self._moved_at = self.loop.time()
+        # Of the last answer that left no timer behind to end an idle connection: the sweep does it then.
+        self._idle_since = -math.inf
         self._acked_bytes = 0
         self._lingers = False
         self._batch_bytes = BATCH_BYTES
@@ -202,14 +206,34 @@ class NodeProtocol(HttpToolsProtocol):
             self._refuse_headers()
             return
         self._batch_bytes = fair_piece_bytes(len(self.connections))
-        self._complete_scope()
         waiting = self._active is not None
+        if not waiting and self._answered_at_once():
+            return
+        self._complete_scope()
         self.cycle = self._new_cycle()
         if waiting:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
         else:
             self._start_asgi_task(self.cycle, self.app)
+
+    def _answered_at_once(self) -> bool:
+        """Whether the application had the whole answer ready; there is no cycle and no task for such a request."""
+        if (
+            self.parser.get_method() != b"GET"
+            or self.flow.write_paused
+            or self.parser.get_http_version() != "1.1"
+            or not self.parser.should_keep_alive()
+        ):
+            return False
+        pieces = self.app_state["answer_at_once"](self.url, self.headers)
+        if pieces is None:
+            return False
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.write(b"".join((_STATUS_LINES[200], *lines, *pieces)))
+        return True
 
     def _complete_scope(self) -> None:
         """Target to path and query; an unparsable one raises here and becomes a 400 like any parse error."""
@@ -341,6 +365,8 @@ class NodeProtocol(HttpToolsProtocol):
         if self._lingers or self.timeout_keep_alive_task is not None:
             return
         if moment - self._headers_since <= stall_timeout_seconds:
+            return
+        if not self._header_bytes and moment - self._idle_since <= self.timeout_keep_alive:
             return
         if self._header_bytes:
             self._refuse(

@@ -35,10 +35,10 @@ from storage_node.content import content_in_memory, open_content
 from storage_node.directory import NodeDirectory
 from storage_node.disk import MODE_FILE, NODE_FILE
 from storage_node.element import Element
-from storage_node.errors import FileDamaged, FileTooLarge, NotFound, RefusedToStart
+from storage_node.errors import FileDamaged, FileTooLarge, NotFound, RefusedToStart, StorageFull
 from storage_node.feed import Feed
 from storage_node.headroom import Headroom
-from storage_node.health import Health
+from storage_node.health import NO_ROOM, Health
 from storage_node.index import Index, LogBounds, why_unusable
 from storage_node.index_reading import ChangePage, Page, Reading, Totals
 from storage_node.index_reading import ListQuery as ListQuery
@@ -195,6 +195,8 @@ class Store:
         )
         element.mode.require(Operation.UPLOAD)
         element.health.require_writable()
+        if row is None and element.headroom.is_given_up:
+            raise StorageFull("Upload was refused: the disk is full. Nothing was stored.")
         # A file that is here already needs no room: its bytes are only compared.
         reservation = element.capacity.reserve(0 if row else declared)
         return Upload(self._uploading, draft, reservation, only_compare=row is not None)
@@ -325,8 +327,8 @@ class Store:
 def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]]:
     options, disk, medium = directory.options, directory.disk, directory.disk.medium
     found = scan(medium, directory.identity.log_id)
-    live = Log.resume(medium, directory.identity.log_id, found, options.segment_bytes)
     headroom = Headroom(medium, options.headroom_bytes)
+    live = _resume(directory, found, headroom)
     redone = redo(disk, found)
     index = _index(directory, found)
     for part in disk.parts():
@@ -344,9 +346,20 @@ def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]
     capacity = Capacity(options.max_capacity_bytes, kept_free_bytes, medium.free_bytes)
     capacity.begin(index.at.held, disk.quarantine_bytes())
     mode = ModeState.from_json(medium.read(MODE_FILE))
-    reading = Reading(options.data_dir)
+    reading = Reading(options.data_dir, index.remembered)
     element = Element(options, disk, live, index, reading, capacity, Health(), headroom, mode)
     return Store(directory, element, now), redone.missing
+
+
+def _resume(directory: NodeDirectory, found: LogScan, headroom: Headroom) -> Log:
+    """The log from where it ended; on a full disk the headroom makes way for its next segment."""
+    medium, log_id = directory.disk.medium, directory.identity.log_id
+    try:
+        return Log.resume(medium, log_id, found, directory.options.segment_bytes)
+    except OSError as error:
+        if error.errno not in NO_ROOM or not headroom.give_up():
+            raise
+    return Log.resume(medium, log_id, found, directory.options.segment_bytes)
 
 
 def _index(directory: NodeDirectory, found: LogScan) -> Index:

@@ -34,14 +34,15 @@ NODE_FLOORS = (
     {"errors", "survival"},
     {"attribute_rules", "names", "attributes"},
     {"records", "wal_format", "medium"},
-    {"wal", "wal_scan", "disk", "index_schema", "index", "index_reading", "index_rebuild"}
-    | {"modes", "capacity", "clock_trust", "health", "headroom"},
+    {"wal", "wal_scan", "disk", "index_schema", "remembered", "index", "index_reading"}
+    | {"index_rebuild", "modes", "capacity", "clock_trust", "health", "headroom"},
     {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
     | {"content", "feed", "uploads", "store"},
     {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
     | {"queries", "ranges", "readiness", "readings", "version", "tls", "request_log"}
+    | {"at_once"}
     | {"api_files", "api_uploads", "api_downloads", "api_element", "api_maintenance"},
     {"app"},
     {"__main__"},
