@@ -5,13 +5,12 @@ The outermost ASGI layer. It knows no route and no file; handlers raise, this an
 
 import json
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from storage_node.answers import Answer
-from storage_node.call import CALL_KEY, Call, Node, new_request_id
+from storage_node.call import CALL_KEY, Call, Node, request_id_of
 from storage_node.errors import ClientLeft, InternalError, NodeError
 from storage_node.request_log import RequestLine, RequestLog
 from storage_node.survival import Surviving
@@ -24,7 +23,6 @@ Send = Callable[[Any], Awaitable[None]]
 CLIENT_LEFT_STATUS = 499
 # Label values out of a small set, whatever callers invent.
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 fault_log = logging.getLogger("storage_node.faults")
 
@@ -53,7 +51,7 @@ class Envelope:
             await self._doors(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        call = scope[CALL_KEY] = Call(_request_id(headers), headers)
+        call = scope[CALL_KEY] = Call(request_id_of(headers), headers)
         outgoing = _Outgoing(call, send, self._node.standing_headers())
         if self._traces.is_off:
             self._traces.note_caller(call)
@@ -61,7 +59,8 @@ class Envelope:
         else:
             with self._traces.around(scope["method"], call):
                 await self._answer(scope, receive, outgoing)
-        self._note(scope, call, outgoing.broken)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.note(call, method, scope["path"], outgoing.broken)
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         call = outgoing.call
@@ -81,13 +80,13 @@ class Envelope:
                 )
             )
 
-    def _note(self, scope: Scope, call: Call, broken: bool) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+    def note(self, call: Call, method: str, path: str, broken: bool = False) -> None:
+        """Count an answer that has gone out, and write its line."""
         seconds = time.perf_counter() - call.started
         self._node.metrics.answered(call.route, method, call.status, seconds)
         self._node.metrics.moved(call.bytes_in, call.bytes_out, broken)
         if self._log.is_on:
-            self._log.write(RequestLine(method, scope["path"], seconds * 1000, broken, call))
+            self._log.write(RequestLine(method, path, seconds * 1000, broken, call))
 
 
 class _Outgoing:
@@ -135,10 +134,3 @@ class _Outgoing:
             {"type": "http.response.start", "status": failure.status, "headers": headers}
         )
         await self.send({"type": "http.response.body", "body": body})
-
-
-def _request_id(headers: dict[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id")
-    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
-        return given.decode()
-    return new_request_id()
