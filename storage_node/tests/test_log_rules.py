@@ -109,9 +109,11 @@ def test_rule_3_the_tail_is_cut_synced_and_a_new_segment_begun_before_anything_e
     tmp_path: Path,
 ) -> None:
     element = SmallElement(tmp_path / "se", open_medium=OrderedMedium).open()
-    element.put(b"x" * 100)
-    element.put(b"y" * 100_000)
-    element.reopen()
+    content, attributes = element.paths_of(element.put(b"x" * 100).file_id)
+    element.crash()
+    content.unlink()
+    attributes.unlink()
+    element.open()
     medium = element.store.element.disk.medium
     assert isinstance(medium, OrderedMedium)
     cut = medium.place("truncate", ".seg")
