@@ -13,7 +13,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
-from django.db import connection
 from django.db.models import Q, QuerySet
 
 from apps.admin.errors import KeysUnusable
@@ -57,24 +56,21 @@ class Keyring:
         return kid in self._current().public
 
     def jwks(self) -> list[dict[str, Any]]:
-        return [dict(jwk) for jwk in self._current().jwks]
+        """What is published, read now: whoever asks may just have met a key they do not know."""
+        return [dict(jwk) for jwk in self._reload().jwks]
 
     def signing_key(self, lifetime_seconds: int) -> tuple[str, rsa.RSAPrivateKey]:
-        """The key that signs now, asked of the database so that no process signs with a dropped one."""
-        kid = _active_kid()
-        if kid is None:
-            raise KeysUnusable(
-                "No token was made: there is no signing key. Run manage.py bootstrap."
-            )
+        """The key that signs, and its id.
+
+        For ARTSTORE_KEY_CACHE_SECONDS after a rotation elsewhere that may still be the key before,
+        which is published long enough for it, unless the rotation was an emergency.
+        """
         view = self._current()
-        if view.active_kid != kid:
-            view = self._reload()
-        if lifetime_seconds > view.active_longest_seconds:
-            SigningKey.objects.filter(kid=kid, longest_token_seconds__lt=lifetime_seconds).update(
-                longest_token_seconds=lifetime_seconds
-            )
-            self._reload()
-        return kid, self._private_key(kid)
+        kid = view.active_kid
+        key = self._private.get(kid) if kid else None
+        if kid is None or key is None or lifetime_seconds > view.active_longest_seconds:
+            return self._open_signing_key(lifetime_seconds)
+        return kid, key
 
     def forget(self) -> None:
         """Read the database at the next use: this process has just changed the keys."""
@@ -111,25 +107,24 @@ class Keyring:
             self._private = {kid: key for kid, key in self._private.items() if kid in public}
         return view
 
-    def _private_key(self, kid: str) -> rsa.RSAPrivateKey:
-        key = self._private.get(kid)
-        if key is None:
-            row = SigningKey.objects.get(kid=kid)
-            key = open_private(row.private_pem_encrypted)
-            with self._lock:
-                self._private[kid] = key
-        return key
+    def _open_signing_key(self, lifetime_seconds: int) -> tuple[str, rsa.RSAPrivateKey]:
+        """The active key as the database has it now, opened and kept; its longest life is noted."""
+        row = SigningKey.objects.filter(state=KeyState.ACTIVE).first()
+        if row is None:
+            raise KeysUnusable(
+                "No token was made: there is no signing key. Run manage.py bootstrap."
+            )
+        key = open_private(row.private_pem_encrypted)
+        SigningKey.objects.filter(kid=row.kid, longest_token_seconds__lt=lifetime_seconds).update(
+            longest_token_seconds=lifetime_seconds
+        )
+        self._reload()
+        with self._lock:
+            self._private = {row.kid: key}
+        return row.kid, key
 
 
 keyring = Keyring()
-
-
-def _active_kid() -> str | None:
-    """Asked for every token, so without the price of building a query set."""
-    with connection.cursor() as cursor:
-        cursor.execute("select kid from artstore_admin_signingkey where state = 'active'")
-        row = cursor.fetchone()
-    return str(row[0]) if row else None
 
 
 def _published(now: dt.datetime) -> QuerySet[SigningKey]:

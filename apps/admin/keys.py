@@ -61,10 +61,16 @@ def ensure_signing_keys(now: dt.datetime) -> bool:
 
 
 def rotate(principal: audit.Actor | None, now: dt.datetime, *, emergency: bool = False) -> Rotation:
-    """Let the announced key sign and announce the next; `emergency` drops the old one at once."""
+    """Let the announced key sign and announce the next.
+
+    `emergency` drops the old key at once, and the announced ones with it: they lay beside it, so
+    whoever read one may have read all. A key made now signs; a node learns of it when it meets it,
+    and drops the others with the same look.
+    """
     with transaction.atomic():
         _take_lock()
         old = SigningKey.objects.filter(state=KeyState.ACTIVE).first()
+        dropped = _drop_published(now) if emergency else []
         new = _next_key(now)
         if old is not None:
             _retire(old, now, at_once=emergency)
@@ -77,25 +83,11 @@ def rotate(principal: audit.Actor | None, now: dt.datetime, *, emergency: bool =
             grace_period_ends_at=old.leaves_at if old else None,
             warning=_warning(announced_for),
         )
-        details = {"previous": rotation.previous_key_id, "emergency": emergency}
+        details = {"previous": rotation.previous_key_id, "emergency": emergency, "dropped": dropped}
         audit.record(principal, "key.rotate", new.kid, details, now)
     keyring.forget()
     metrics.KEY_ROTATIONS.labels("emergency" if emergency else "routine").inc()
     return rotation
-
-
-def discard_announced(principal: audit.Actor | None, now: dt.datetime) -> int:
-    """Drop the keys announced for later, for when their private parts may be known to others."""
-    with transaction.atomic():
-        _take_lock()
-        waiting = SigningKey.objects.filter(state=KeyState.ANNOUNCED)
-        kids = list(waiting.values_list("kid", flat=True))
-        waiting.update(
-            state=KeyState.RETIRED, retired_at=now, leaves_at=now, private_pem_encrypted=""
-        )
-        audit.record(principal, "key.discard", "announced", {"keys": kids}, now)
-    keyring.forget()
-    return len(kids)
 
 
 def retire_expired(now: dt.datetime) -> int:
@@ -157,6 +149,14 @@ def _announce(now: dt.datetime) -> None:
     waiting = SigningKey.objects.filter(state=KeyState.ANNOUNCED).count()
     for _ in range(ANNOUNCED_AHEAD - waiting):
         _make(KeyState.ANNOUNCED, now)
+
+
+def _drop_published(now: dt.datetime) -> list[str]:
+    """Take every key but the active one out of the JWKS; answers which."""
+    others = SigningKey.objects.filter(state__in=(KeyState.ANNOUNCED, KeyState.RETIRING))
+    kids = list(others.order_by("kid").values_list("kid", flat=True))
+    others.update(state=KeyState.RETIRED, retired_at=now, leaves_at=now, private_pem_encrypted="")
+    return kids
 
 
 def _next_key(now: dt.datetime) -> SigningKey:

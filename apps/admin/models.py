@@ -263,6 +263,8 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ("-sequence",)
+        # The history of one thing, newest first, as its page and `?target=` show it.
+        indexes = (models.Index(fields=("target", "-sequence"), name="audit_by_target"),)
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target}"

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from apps.admin import keys, lockout, sessions, throttling
+from apps.admin import keys, lockout, session_store, sessions, throttling
 from apps.admin.models import ServiceAccount
 
 logger = logging.getLogger(__name__)
@@ -21,10 +21,11 @@ def retire_signing_keys() -> None:
 
 @shared_task(name="admin.expire_sessions", ignore_result=True, time_limit=600)
 def expire_sessions() -> None:
-    """Hourly: forget sessions that ended, idle failure counts and idle throttle rows."""
+    """Hourly: forget logins and console sessions that ended, idle failure counts and throttle rows."""
     now = timezone.now()
     ended, names = sessions.forget_ended(now), lockout.forget_idle(now)
     rates = throttling.forget_idle(now)
+    session_store.forget_expired()
     logger.info("forgotten: %d session rows, %d names, %d rates", ended, names, rates)
 
 

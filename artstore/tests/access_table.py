@@ -164,7 +164,7 @@ COMMANDS: dict[str, str] = {
     "prune_audit_events": "audit.prune",
     "reset_password": "user.reset_password",
     "rotate_service_account_secret": "service_account.rotate_secret",
-    "rotate_signing_key": "key.rotate, key.discard",
+    "rotate_signing_key": "key.rotate",
     "unlock_user": "user.unlock",
     "download_file": "reads",
     "find_files": "reads",

@@ -63,3 +63,13 @@ def test_after_pruning_deleting_is_refused_again_in_the_same_transaction() -> No
     audit.prune(NOW - dt.timedelta(days=1), ADMIN, NOW)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         AuditEvent.objects.all().delete()
+
+
+def test_the_history_of_one_thing_is_read_from_an_index() -> None:
+    """At any size: its page and `?target=` never read the whole log."""
+    with connection.cursor() as cursor:
+        cursor.execute("set local enable_seqscan = off")
+        newest = AuditEvent.objects.filter(target="bob").order_by("-sequence")[:10]
+        plan = newest.explain()
+    assert "audit_by_target" in plan
+    assert "Sort" not in plan

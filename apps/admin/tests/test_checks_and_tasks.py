@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.sessions.models import Session
 from django.core import checks
 from django.test import Client
 from django.utils import timezone
@@ -101,3 +102,13 @@ def test_the_metrics_page_tells_what_the_rows_say() -> None:
     assert "artstore_locked_names 1.0" in page
     assert "artstore_signing_key_age_seconds" in page
     assert "artstore_logins_total" in page
+
+
+def test_the_task_forgets_console_sessions_that_ran_out() -> None:
+    for _ in range(2):
+        Client().force_login(make.user())
+    Session.objects.filter(pk=Session.objects.all()[0].pk).update(
+        expire_date=timezone.now() - dt.timedelta(seconds=1)
+    )
+    tasks.expire_sessions()
+    assert Session.objects.count() == 1

@@ -159,6 +159,18 @@ def test_emergency_drops_the_old_key_at_once() -> None:
     assert make.bearer(token).get("/api/v1/admin-auth/me").status_code == 401
 
 
+def test_emergency_drops_every_key_that_lay_beside_the_leaked_one() -> None:
+    keys.rotate(None, timezone.now())
+    known = published()
+    rotation = keys.rotate(None, timezone.now(), emergency=True)
+    assert published().isdisjoint(known)
+    assert len(published()) == 1 + keys.ANNOUNCED_AHEAD
+    assert "24 hours" in str(rotation.warning)
+    event = AuditEvent.objects.get(action="key.rotate", details__emergency=True)
+    assert {*event.details["dropped"], rotation.previous_key_id} == known
+    assert not SigningKey.objects.filter(kid__in=known).exclude(private_pem_encrypted="").exists()
+
+
 def test_emergency_withdraws_cached_element_tokens_of_the_old_key() -> None:
     now = timezone.now()
     before = tokens.element_token("rack-9", "ada", "query", ["files:read"], now)
@@ -167,10 +179,31 @@ def test_emergency_withdraws_cached_element_tokens_of_the_old_key() -> None:
     assert kid_of(after) == keys.status(now).active_key_id != kid_of(before)
 
 
-def test_another_process_signs_with_the_new_key_at_its_next_token() -> None:
+def test_another_process_signs_with_the_new_key_within_the_cache_time(settings: object) -> None:
+    settings.ARTSTORE_KEY_CACHE_SECONDS = 0
     other_process = Keyring()
     other_process.signing_key(60)
     rotation = keys.rotate(None, timezone.now(), emergency=True)
+    assert other_process.signing_key(60)[0] == rotation.new_key_id
+
+
+def test_what_another_process_still_signs_with_the_old_key_is_good_for_its_life(
+    settings: object,
+) -> None:
+    settings.ARTSTORE_KEY_CACHE_SECONDS = 3600
+    other_process = Keyring()
+    old = other_process.signing_key(60)[0]
+    rotation = keys.rotate(None, timezone.now())
+    assert other_process.signing_key(60)[0] == old == rotation.previous_key_id
+    last_moment = timezone.now() + dt.timedelta(seconds=keys.longest_token_seconds())
+    assert rotation.grace_period_ends_at > last_moment + dt.timedelta(seconds=10)
+
+
+def test_a_process_that_never_opened_the_old_key_signs_with_the_new_one(settings: object) -> None:
+    settings.ARTSTORE_KEY_CACHE_SECONDS = 3600
+    other_process = Keyring()
+    other_process.jwks()
+    rotation = keys.rotate(None, timezone.now())
     assert other_process.signing_key(60)[0] == rotation.new_key_id
 
 
@@ -189,8 +222,7 @@ def test_an_unknown_key_makes_one_fresh_look_and_a_flood_does_not(
     settings.ARTSTORE_KEY_CACHE_SECONDS = 3600
     other_process = Keyring()
     other_process.jwks()
-    keys.discard_announced(None, timezone.now())
-    new = keys.rotate(None, timezone.now()).new_key_id
+    new = keys.rotate(None, timezone.now(), emergency=True).new_key_id
     assert other_process.public_key(new) is not None
     with django_assert_max_num_queries(1):
         assert not any(other_process.public_key(f"made-up-{number}") for number in range(50))

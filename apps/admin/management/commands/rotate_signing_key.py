@@ -14,19 +14,13 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--emergency", action="store_true", help="the old key leaked: drop it at once"
-        )
-        parser.add_argument(
-            "--discard-announced",
+            "--emergency",
             action="store_true",
-            help="the whole database leaked: drop the keys announced for later, too",
+            help="a key leaked: drop every key there was at once and sign with one made now",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         now = timezone.now()
-        if options["discard_announced"]:
-            dropped = keys.discard_announced(None, now)
-            self.stdout.write(f"Dropped {dropped} announced keys.")
         rotation = keys.rotate(None, now, emergency=options["emergency"])
         self.stdout.write(f"{rotation.new_key_id} signs from now on.")
         if rotation.grace_period_ends_at is not None:
