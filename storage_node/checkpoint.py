@@ -16,6 +16,8 @@ from storage_node.index_schema import INDEX_FILE, INDEX_WAL_FILE, connect
 
 # At so many times the size that asks for a checkpoint, appends wait for it: the log is bounded whatever the disk does.
 LOG_BOUND_FACTOR = 4
+# While the disk is full, so often is looked whether there is room again.
+SHORT_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -34,9 +36,12 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
         committer.before_append = self._hold_back
         committer.after_batch = self._consider
+        committer.ask_for_room = self._want
 
     def start(self) -> None:
-        """Begins to watch the log."""
+        """Puts the reserves by, then begins to watch the log."""
+        # Before the first change: a disk may be filled by somebody else long before the first checkpoint.
+        self._keep_reserves()
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,13 +76,21 @@ class Checkpointer:
         while True:
             with self._changed:
                 if not self._is_wanted and not self._is_stopping:
-                    self._changed.wait(self._element.options.checkpoint_interval_seconds)
+                    self._changed.wait(self._pause_seconds())
                 if self._is_stopping:
                     return
                 self._is_wanted = False
             self.checkpoint()
             with self._changed:
                 self._changed.notify_all()
+
+    def _pause_seconds(self) -> float:
+        interval_seconds = self._element.options.checkpoint_interval_seconds
+        return (
+            min(SHORT_SECONDS, interval_seconds)
+            if self._element.headroom.is_given_up
+            else interval_seconds
+        )
 
     def checkpoint(self) -> bool:
         """Makes what is applied durable and drops the log behind it; False when the disk did not let it."""
@@ -88,6 +101,8 @@ class Checkpointer:
             if element.health.failure is not None:
                 return False
             if applied_lsn <= element.log.checkpoint_lsn:
+                if element.headroom.is_given_up:
+                    self._fold_index()
                 return True
             try:
                 # The order is the point: files, index, header, and only then does a segment go.
@@ -133,6 +148,8 @@ class Checkpointer:
     def _keep_reserves(self) -> None:
         element = self._element
         try:
+            if element.headroom.is_given_up:
+                element.log.give_up_spares()
             element.log.keep_spare()
             is_whole = element.headroom.keep(element.options.min_free_disk_bytes)
         except OSError as error:

@@ -41,9 +41,11 @@ class Committer:
         self._batch: list[Change[Any]] = []
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._stopping = threading.Event()
-        # Set by the checkpoint: holds an append back while the log is at its bound, and hears of each batch.
+        # Set by the checkpoint: holds an append back while the log is at its bound, hears of each batch, and may find
+        # room on a full disk, because behind it the log and the index's own log begin anew.
         self.before_append: Callable[[], None] = lambda: None
         self.after_batch: Callable[[], None] = lambda: None
+        self.ask_for_room: Callable[[], None] = lambda: None
         self.applied_lsn = element.log.last_lsn
         # Ids of the batch in hand: on disk some of it may show before the index does.
         self.in_hand: frozenset[UUID] = frozenset()
@@ -181,6 +183,7 @@ class Committer:
                 or not self._element.headroom.give_up()
             ):
                 raise
+            self.ask_for_room()
             change.discard()
             change.prepare()
 
@@ -269,6 +272,7 @@ class Committer:
                         "a durable change could not be applied", extra={"event": "apply_failed"}
                     )
                     raise _Broken from error
+                self.ask_for_room()
                 if element.headroom.give_up():
                     continue
                 element.health.lack("the disk is full: changes wait for room")

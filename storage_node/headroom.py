@@ -26,6 +26,7 @@ class Headroom:
             self.is_given_up = False
             return True
         if medium.free_bytes() < 2 * self._size_bytes + min_free_bytes:
+            self.is_given_up = True
             return False
         medium.unlink(PATH)
         fd = medium.open_new(PATH)

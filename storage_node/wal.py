@@ -200,6 +200,12 @@ class Log:
         with self._lock:
             self._spares.append(spare)
 
+    def give_up_spares(self) -> None:
+        """On a full disk one spare is all that may be kept: it is what the next checkpoint needs."""
+        with self._lock:
+            while len(self._spares) > 1:
+                self.medium.unlink(self._spares.pop())
+
     def _allocate_spare(self) -> str:
         self._spares.append(self._write_spare())
         return self._spares[-1]

@@ -166,10 +166,13 @@ class Caller:
         if status < 300:
             known.acknowledged, known.is_open = known.open, False
             self._load.acknowledged += 1
-        elif b"OUTCOME_UNKNOWN" not in raw:
+            return
+        self._load.refused += 1
+        if b"OUTCOME_UNKNOWN" not in raw:
             # Any other refusal promises that nothing was changed.
             known.is_open = False
-            time.sleep(0.002)
+        # A refusal costs the node nothing; asking again at once would only keep it from others.
+        time.sleep(0.002)
 
 
 class Load:
@@ -180,6 +183,7 @@ class Load:
         self.seed = seed
         self.files: list[dict[str, Known]] = [{} for _ in range(callers)]
         self.acknowledged = 0
+        self.refused = 0
         self.statuses: dict[int, int] = {}
         self.stopping = threading.Event()
         self.token = ""
@@ -223,6 +227,55 @@ class Load:
                 "every caller has ended"
             )
             time.sleep(0.005)
+
+    def wait_for_refusals(self, more: int, within_seconds: float = 60.0) -> None:
+        """Returns when that many further changes have been refused."""
+        wanted, deadline = self.refused + more, time.monotonic() + within_seconds
+        while self.refused < wanted:
+            assert time.monotonic() < deadline, f"{self.refused} of {wanted} refusals"
+            assert any(caller.thread.is_alive() for caller in self._running), "callers have ended"
+            time.sleep(0.005)
+
+    def present(self) -> list[str]:
+        """Ids of the files that are surely there."""
+        return [
+            file_id
+            for files in self.files
+            for file_id, known in list(files.items())
+            if not known.is_open and known.acknowledged and known.acknowledged[2] == "active"
+        ]
+
+    def keep(self, body: bytes) -> str:
+        """The id for a file of `body` that somebody else uploads, to be found in the end like the others."""
+        file_id = str(uuid.uuid4())
+        state = (1, None, "active")
+        self.files[0][file_id] = Known(
+            hashlib.sha256(body).hexdigest(), len(body), None, state, True
+        )
+        return file_id
+
+    def forget(self, file_id: str) -> None:
+        """Somebody else deleted it."""
+        for files in self.files:
+            if file_id in files:
+                revision, text, _ = files[file_id].acknowledged or (0, None, "")
+                files[file_id].acknowledged = (revision + 1, text, "deleted")
+
+    def read_all(self) -> int:
+        """Downloads every file that is surely there and compares; how many."""
+        wire, read = Wire(self.node, self.node.token(), self.context), 0
+        known_of = {
+            file_id: known for files in self.files for file_id, known in list(files.items())
+        }
+        for file_id in self.present():
+            status, body = wire.call("GET", f"/api/v1/files/{file_id}/download")
+            if status == 410 and self._running:
+                continue  # its caller was faster
+            assert status == 200, f"{file_id}: {status} {body[:300]!r}"
+            assert hashlib.sha256(body).hexdigest() == known_of[file_id].checksum
+            read += 1
+        wire.close()
+        return read
 
     def join(self) -> None:
         """Returns when every caller has ended."""

@@ -1,6 +1,7 @@
 """Drill: the power goes while a real node works on a real filesystem, in the middle of a load or right after an answer."""
 
 import random
+import signal
 import time
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from storage_node.tests.loop_image import LoopImage, NoLoopMounts
 from storage_node.tests.node_process import NodeProcess
 
 SETTINGS = {"SE_LOG_SIZE": "4MiB", "SE_LOG_LEVEL": "warning", "SE_TOMBSTONE_KEEP": "1s"}
+SETTINGS |= {"PYTHONFAULTHANDLER": "1"}
 ACKNOWLEDGED_A_ROUND = 150
 
 
@@ -27,6 +29,17 @@ def powered(make_node: MakeNode) -> Iterator[tuple[NodeProcess, LoopImage]]:
     yield node, image
     node.__exit__()
     image.close()
+
+
+def start_again(node: NodeProcess) -> None:
+    """As `start`; a node that hangs instead leaves the stacks of its threads in its log."""
+    try:
+        node.start()
+    except RuntimeError as error:
+        if node.process is not None and node.process.poll() is None:
+            node.process.send_signal(signal.SIGABRT)
+            node.process.wait()
+        raise RuntimeError(node.log()[-6000:]) from error
 
 
 def power_cuts(node: NodeProcess, image: LoopImage, count: int) -> tuple[Load, float]:
@@ -49,7 +62,7 @@ def power_cuts(node: NodeProcess, image: LoopImage, count: int) -> tuple[Load, f
         load.join()
         image.unmount()
         image.mount()
-        node.start()
+        start_again(node)
         faults = load.check()
         assert faults.all == [], f"round {number}, seed {load.seed}"
     return load, time.monotonic() - began

@@ -225,4 +225,4 @@ TestEngineAgainstModel.settings = settings(max_examples=12, stateful_step_count=
 
 @pytest.mark.drill
 class TestEngineAgainstModelForLong(Engine.TestCase):
-    settings = settings(max_examples=1000, stateful_step_count=60, **COMMON)
+    settings = settings(max_examples=200, stateful_step_count=50, **COMMON)
