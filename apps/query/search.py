@@ -61,12 +61,12 @@ class SearchPage:
 def run(query: SearchQuery, now: dt.datetime) -> SearchPage:
     """The page of files that `query` asks for."""
     check_order(query)
-    with metrics.timed_search(query.mode), _within_limits():
+    with metrics.timed_search(query.mode), within_limits():
         return _page(query, now)
 
 
 @contextlib.contextmanager
-def _within_limits() -> Iterator[None]:
+def within_limits() -> Iterator[None]:
     """A transaction with a search's limits; `SearchTimedOut` when it was stopped by them."""
     try:
         with transaction.atomic():
@@ -117,7 +117,7 @@ def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord
     """
     step = dataclasses.replace(query, limit=WALKED_FILES)
     while most > 0:
-        with _within_limits():
+        with within_limits():
             rows = list(_page_rows(step, now))
         database.release()
         yield from rows[: min(step.limit, most)]
@@ -129,7 +129,7 @@ def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord
 
 def has_more_than(query: SearchQuery, files: int, now: dt.datetime) -> bool:
     """Whether more than so many files match."""
-    with _within_limits():
+    with within_limits():
         return _up_to(conditions.matches(query, now), files + 1).count() > files
 
 

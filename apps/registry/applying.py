@@ -5,49 +5,37 @@ and the write are one statement even when an upload writes the same row at the s
 When pages are read and what a run means is `sync`.
 """
 
-import json
+import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from django.db import DataError, connection, transaction
 
-from apps.registry.attributes import FileAttributes
+from apps.registry import written
+from apps.registry.attributes import RECORD_COLUMNS, FileAttributes, json_text
 from apps.registry.feed import Page, Rejected
 
 DUPLICATE = "duplicate_of_other_element"
 
-_COLUMNS = (
-    "file_id",
-    "original_filename",
-    "content_type",
-    "size",
-    "checksum",
-    "uploaded_by",
-    "uploaded_at",
-    "updated_at",
-    "description",
-    "tags",
-    "metadata",
-    "status",
-    "retention_policy",
-    "ttl_days",
-    "expires_at",
-    "stored_revision",
-)
+_COLUMNS = RECORD_COLUMNS
 _FILE, _TOMBSTONE, _REJECTED = "f", "t", "x"
 
-_CREATE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS sync_page (
-    kind text NOT NULL, file_id uuid NOT NULL, original_filename text, content_type text,
-    size bigint, checksum text, uploaded_by text, uploaded_at timestamptz,
-    updated_at timestamptz, description text, tags character varying[], metadata jsonb, status text,
-    retention_policy text, ttl_days integer, expires_at timestamptz, stored_revision bigint
-) ON COMMIT DELETE ROWS
-"""
-# A page is a thousand keys; without statistics the planner could take it for half the table.
-_PLAN = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+# The record's own types; a text is as wide as the column, so what is too long is refused here too.
+_CREATE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS sync_page ON COMMIT DELETE ROWS AS
+SELECT ''::text AS kind, {", ".join(_COLUMNS)} FROM registry_filerecord WITH NO DATA
+"""  # noqa: S608 - put together from constants
+# A page is a thousand keys to look up. The statistics of a table that is being filled say it is
+# empty, and on their word the planner would walk all of it for each page: leave it the keys only.
+_PLAN = (
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+)
+# The other way round for what looks at every record of an element.
+_PLAN_FOR_ALL = "SET LOCAL enable_nestloop = off"
 _COPY = f"COPY sync_page (kind, {', '.join(_COLUMNS)}) FROM STDIN"
 
 _VALUES = _COLUMNS[1:]
@@ -120,6 +108,7 @@ WHERE {_applies("excluded")}
 RETURNING r.xmax = 0
 """  # noqa: S608 - put together from constants of this module
 
+# Written so that no index but the key's fits: see _PLAN.
 _BURY = """
 UPDATE registry_filerecord r SET
     status = CASE p.status WHEN 'expired' THEN 'expired' ELSE 'deleted' END,
@@ -128,7 +117,7 @@ UPDATE registry_filerecord r SET
     updated_at = p.updated_at
 FROM sync_page p
 WHERE p.kind = 't' AND r.file_id = p.file_id
-  AND r.storage_element_id = %(element)s AND r.status = 'active'
+  AND r.storage_element_id IS NOT DISTINCT FROM %(element)s AND (r.status = 'active') IS TRUE
 """
 
 _ELSEWHERE = """
@@ -206,7 +195,7 @@ def _apply_files(
     """
     try:
         with transaction.atomic():
-            _load(files, page)
+            load(files, page)
             _execute(scope, applied)
     except DataError as failure:
         if len(files) > 1:
@@ -225,7 +214,8 @@ def _apply_files(
             raise
 
 
-def _load(files: Iterable[FileAttributes], page: Page | None) -> None:
+def load(files: Iterable[FileAttributes], page: Page | None) -> None:
+    """Put `files`, and what else `page` holds, into the temporary table of this transaction."""
     with connection.cursor() as cursor:
         cursor.execute(_CREATE)
         cursor.execute("DELETE FROM sync_page")
@@ -235,27 +225,34 @@ def _load(files: Iterable[FileAttributes], page: Page | None) -> None:
                 copy.write_row(row)
 
 
+def _array(texts: Sequence[str]) -> str:
+    """An array literal. A listing is mostly this and its like; psycopg's adapters take thrice as long."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"
+
+
+_members = attrgetter(*(member.name for member in fields(FileAttributes)))
+# How members that are not text or numbers are written for COPY, by their place in the row.
+_TEXTS = tuple(
+    (_COLUMNS.index(name), as_text)
+    for name, as_text in (
+        ("file_id", str),
+        ("uploaded_at", dt.datetime.isoformat),
+        ("updated_at", dt.datetime.isoformat),
+        ("expires_at", dt.datetime.isoformat),
+        ("tags", _array),
+        ("metadata", json_text),
+    )
+)
+
+
 def _copied(files: Iterable[FileAttributes], page: Page | None) -> Iterator[tuple[Any, ...]]:
     for one in files:
-        yield (
-            _FILE,
-            str(one.file_id),
-            one.original_filename,
-            one.content_type,
-            one.size,
-            one.checksum,
-            one.uploaded_by,
-            one.uploaded_at,
-            one.updated_at,
-            one.description,
-            list(one.tags),
-            json.dumps(one.metadata, ensure_ascii=False) if one.metadata else "{}",
-            one.status,
-            one.retention_policy,
-            one.ttl_days,
-            one.expires_at,
-            one.revision,
-        )
+        values = list(_members(one))
+        for place, as_text in _TEXTS:
+            if values[place] is not None:
+                values[place] = as_text(values[place])
+        yield (_FILE, *values)
     if page is None:
         return
     for tombstone in page.tombstones.values():
@@ -287,6 +284,8 @@ def _execute(scope: Scope, applied: Applied) -> None:
         elsewhere = [Rejected(row[0], DUPLICATE) for row in cursor.fetchall()]
         if scope.remember_seen:
             cursor.execute(_SEEN, parameters)
+    if inserted or buried:
+        written.changes.note_any()
     applied.added += sum(inserted)
     applied.updated += len(inserted) - sum(inserted)
     applied.marked_deleted += buried
@@ -306,6 +305,7 @@ def count_seen(run_id: uuid.UUID) -> int:
 def count_missing(scope: Scope) -> int:
     """Active records of the element, older than the run, that the listing did not meet."""
     with connection.cursor() as cursor:
+        cursor.execute(_PLAN_FOR_ALL)
         cursor.execute("SELECT count(*) " + _MISSING, scope.parameters)
         return int(cursor.fetchone()[0])
 
@@ -313,12 +313,14 @@ def count_missing(scope: Scope) -> int:
 def mark_missing(scope: Scope) -> int:
     """Those records become deleted; answers how many."""
     with connection.cursor() as cursor:
+        cursor.execute(_PLAN_FOR_ALL)
         cursor.execute(
             "UPDATE registry_filerecord SET status = 'deleted', updated_at = clock_timestamp(),"  # noqa: S608 - put together from constants of this module
             " deletion_reason = 'missing_on_element'"
             f" WHERE status = 'active' AND file_id IN (SELECT r.file_id {_MISSING})",
             scope.parameters,
         )
+        written.changes.note_any()
         return int(cursor.rowcount)
 
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from apps.admin import audit
-from apps.registry import credentials, metrics, sync
+from apps.registry import credentials, metrics, sync, written
 from apps.registry.errors import NodeFailure, NodeFileGone, NodeFileNotFound
 from apps.registry.models import DeletionReason, FileRecord, FileStatus, StorageElement
 from artstore import database
@@ -81,6 +81,7 @@ def _write(record: FileRecord, element: StorageElement, status: str, now: dt.dat
     with transaction.atomic():
         changed = record.mark_gone(status, reason)
         if changed:
+            written.changes.note(record.file_id)
             details = {"element": element.storage_id, "status": status}
             audit.record(None, "file.lazy_cleanup", f"file:{record.file_id}", details, now)
     if changed:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.admin import audit
 from apps.admin.principals import Principal
-from apps.registry import credentials, probing
+from apps.registry import credentials, probing, written
 from apps.registry.attributes import FileAttributes
 from apps.registry.errors import (
     ElementNotWilling,
@@ -96,6 +96,7 @@ def _write_down(
     with transaction.atomic():
         # No row changed: a sync was faster with this revision or a later one. That is success.
         FileRecord.apply(element.pk, attributes)
+        written.changes.note(attributes.file_id)
         target = f"file:{attributes.file_id}"
         audit.record(principal, action, target, {"about": names}, now)
     return get(attributes.file_id)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.admin import audit
 from apps.admin.principals import Principal
-from apps.registry import addresses, credentials, probing, sync, wire
+from apps.registry import addresses, credentials, probing, sync, wire, written
 from apps.registry.errors import (
     ElementInUse,
     ElementMismatch,
@@ -165,6 +165,7 @@ def edit(
     try:
         with transaction.atomic():
             StorageElement.objects.filter(pk=element_id).update(**columns, updated_at=now)
+            written.changes.note_any()
             shown = {name: str(value)[:200] for name, value in columns.items() if name != "ca_pem"}
             if "ca_pem" in columns:
                 shown["ca_pem"] = "changed"
@@ -242,6 +243,7 @@ def remove(
             updated_at=now,
         )
         element.delete()
+        written.changes.note_any()
         _audit(principal, "element.remove", element, {"records": left, "force": force}, now)
     return left
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.admin import audit
 from apps.admin.principals import Principal
-from apps.registry import credentials, elements, probing
+from apps.registry import credentials, elements, probing, written
 from apps.registry.attributes import FileAttributes
 from apps.registry.errors import (
     FileHeldElsewhere,
@@ -38,6 +38,7 @@ def register_file(
     except (NodeFileNotFound, NodeFileGone) as failure:
         raise file_not_found(file_id) from failure
     created = _write(element, attributes)
+    written.changes.note(file_id)
     if created:
         details = {"element": element.storage_id}
         audit.record(principal, "file.register", f"file:{file_id}", details, now)

@@ -136,10 +136,10 @@ FROM (
 """
 
 
-def make_records(count: int, elements: Sequence[uuid.UUID] = ()) -> None:
-    """Insert `count` records, most on the first of `elements`, and let the planner know them."""
+def make_records(count: int, elements: Sequence[uuid.UUID] = (), already: int = 0) -> None:
+    """Insert records up to `count`, most on the first of `elements`, and let the planner know them."""
     with connection.cursor() as cursor:
-        for first in range(1, count + 1, 100_000):
+        for first in range(already + 1, count + 1, 100_000):
             values = {
                 "words": WORDS,
                 "word_count": len(WORDS),

@@ -98,6 +98,12 @@ class TestFulltext:
         stored("other.step", description="5 of AB and 1234")
         assert fulltext("AB-1234/5") == {"valve.step"}
 
+    @pytest.mark.parametrize("part", ["ab-1234", "1234/5", "AB", "1234", '"1234 5 since"'])
+    def test_a_part_of_a_part_number_in_a_description_is_found(self, part: str) -> None:
+        stored("valve.step", description="Replaces AB-1234/5 since May")
+        stored("other.step", description="5 of A and B, 12345")
+        assert fulltext(part) == {"valve.step"}
+
     @pytest.mark.parametrize("asked", ["AB-1234/5", "ab-1234", "1234/5", '"AB 1234"'])
     def test_part_numbers_in_names_and_tags_are_found_whole_and_in_part(self, asked: str) -> None:
         stored("AB-1234_5.step")
