@@ -62,7 +62,7 @@ def stored_answer(attributes: FileAttributes, created: bool) -> Answer:
     """A file after an upload: 201, or 200 when the same upload had been stored before."""
     headers = [
         _revision_tag(attributes),
-        (b"location", f"/api/v1/files/{attributes.file_id}".encode()),
+        (b"location", f"/api/v1/files/{attributes.id_text}".encode()),
         (b"repr-digest", digest_header(attributes.checksum).encode()),
     ]
     return raw_json_answer(attributes.wire_json, 201 if created else 200, headers)

@@ -74,7 +74,7 @@ class AtOnce:
         if found is None:
             return None
         head, body = found
-        call.file_id = str(head.file_id)
+        call.file_id = head.attributes.id_text
         call.status, call.bytes_out = 200, len(body)
         self._note(call, "GET", target.decode("ascii"))
         own = b"x-request-id: %b\r\n\r\n" % call.request_id.encode()

@@ -68,6 +68,12 @@ class Patch(Words, Protocol):
     def given(self) -> frozenset[str]: ...
 
 
+# One encoder for every draft: making one costs as much as the encoding.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# dict first: asking an abstract class is slow.
+_OBJECTS = (dict, Mapping)
+
+
 class _Problems:
     """Gathers what is wrong, by member."""
 
@@ -163,20 +169,16 @@ def _check_words(words: Words, problems: _Problems) -> None:
 
 
 def _check_metadata(words: Words, problems: _Problems) -> None:
-    if not isinstance(words.metadata, Mapping):
+    if not isinstance(words.metadata, _OBJECTS):
         problems.add("metadata", "must be an object")
         return
     if not words.metadata and not words.tags and not words.description:
         return
-    if _is_deeper(words.metadata, METADATA_LIMIT_DEPTH):
+    if words.metadata and _is_deeper(words.metadata, METADATA_LIMIT_DEPTH):
         problems.add("metadata", "must not be nested deeper than 32")
         return
     try:
-        together = json.dumps(
-            [words.description, words.tags, dict(words.metadata)],
-            ensure_ascii=False,
-            allow_nan=False,
-        )
+        together = _encode([words.description, words.tags, dict(words.metadata)])
         size_bytes = len(together.encode())
     except (ValueError, TypeError):
         problems.add("metadata", "must be JSON: no NaN, no infinity, no unpaired surrogates")

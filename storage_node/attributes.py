@@ -209,11 +209,16 @@ class FileAttributes:
         members = dict(self.extra)
         members |= {name: getattr(self, name) for name in _PLAIN}
         members["format"] = FORMAT
-        members["file_id"] = str(self.file_id)
+        members["file_id"] = self.id_text
         for name in _TIMES:
             value = getattr(self, name)
             members[name] = None if value is None else stamp(value)
         return members
+
+    @cached_property
+    def id_text(self) -> str:
+        """The id as 36 characters."""
+        return str(self.file_id)
 
     @cached_property
     def wire_json(self) -> str:
@@ -240,7 +245,7 @@ class FileAttributes:
             f'{{"checksum": {_quoted(self.checksum)}, "content_type": {_quoted(self.content_type)}, '
             f'"deleted_at": {_time(self.deleted_at)}, '
             f'"description": {"null" if description is None else _quoted(description)}, '
-            f'"expires_at": {_time(self.expires_at)}, "file_id": "{self.file_id}", '
+            f'"expires_at": {_time(self.expires_at)}, "file_id": "{self.id_text}", '
         )
         second = (
             f'"metadata": {encode_json(metadata) if metadata else "{}"}, '

@@ -38,6 +38,9 @@ _PAGES = {
     "damaged": _LISTED
     + "status = 'damaged' AND seq > :after ORDER BY seq LIMIT :limit OFFSET :offset",
 }
+_IS_KNOWN = (
+    "SELECT 1 FROM files WHERE file_id = ?1 UNION ALL SELECT 1 FROM tombstones WHERE file_id = ?1"
+)
 _OVERDUE = "SELECT count(*) FROM files WHERE status = 'active' AND expires_at <= ?"
 _CHANGED = "SELECT change, body FROM files WHERE change > ? ORDER BY change LIMIT ?"
 _BURIED = (
@@ -151,6 +154,18 @@ class Reading:
         row = Row.of(found)
         self._remembered.keep(row, moment)
         return row
+
+    def row_or_ending(self, file_id: UUID) -> tuple[Row | None, str | None]:
+        """`find`, and `tombstone_status` where there is no row; for an id never heard of one question instead of two."""
+        row = self._remembered.get(file_id)
+        if row is not None:
+            return row, None
+        with self._question() as connection:
+            known = connection.execute(_IS_KNOWN, (file_id.bytes,)).fetchone()
+        if known is None:
+            return None, None
+        row = self.find(file_id)
+        return row, None if row else self.tombstone_status(file_id)
 
     def tombstone_status(self, file_id: UUID) -> str | None:
         """How an id ended, None when it has no tombstone."""

@@ -7,6 +7,7 @@ has nothing but the directory. No I/O.
 import re
 import unicodedata
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 ATTRIBUTES_SUFFIX = ".attr.json"
@@ -29,10 +30,17 @@ def stored_name(original: str, uploader: str, at: datetime, file_id: str) -> str
     stem, extension = original, ""
     if dot > 0 and _EXTENSION.fullmatch(original, dot):
         stem, extension = original[:dot], original[dot:]
-    who = cut(safe(uploader), _UPLOADER_LIMIT_BYTES)
-    tail = f"_{who}_{at:%Y%m%dT%H%M%SZ}_{file_id}{extension}"
+    when = at.isoformat()
+    date, time = f"{when[:4]}{when[5:7]}{when[8:10]}", f"{when[11:13]}{when[14:16]}{when[17:19]}"
+    tail = f"_{_who(uploader)}_{date}T{time}Z_{file_id}{extension}"
     room_bytes = _STORED_LIMIT_BYTES - len(tail.encode())
     return (cut(safe(stem), room_bytes) or "_") + tail
+
+
+@lru_cache(1024)
+def _who(uploader: str) -> str:
+    """Few principals send many files."""
+    return cut(safe(uploader), _UPLOADER_LIMIT_BYTES)
 
 
 def safe(text: str) -> str:

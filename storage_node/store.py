@@ -189,10 +189,8 @@ class Store:
             raise FileTooLarge(
                 f"Upload was refused: {declared} bytes are more than the {element.options.max_file_bytes} this element takes."
             )
-        row = element.reading.find(draft.file_id)
-        refuse_gone(
-            "Upload", row, None if row else element.reading.tombstone_status(draft.file_id), now
-        )
+        row, ending = element.reading.row_or_ending(draft.file_id)
+        refuse_gone("Upload", row, ending, now)
         element.mode.require(Operation.UPLOAD)
         element.health.require_writable()
         if row is None and element.headroom.is_given_up:
@@ -259,8 +257,8 @@ class Store:
 
     def _row(self, attempted: str, file_id: UUID, now: datetime) -> Row:
         reading = self.element.reading
-        row = reading.find(file_id)
-        refuse_gone(attempted, row, None if row else reading.tombstone_status(file_id), now)
+        row, ending = reading.row_or_ending(file_id)
+        refuse_gone(attempted, row, ending, now)
         if row is not None:
             return row
         # Not found only when index and disk agree. A change under way shows on disk a moment before it is acknowledged.
