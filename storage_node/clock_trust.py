@@ -42,7 +42,7 @@ class ClockTrust:
             witnessed_at = self._witnessed_at
         drift = (now - self._wall_start).total_seconds() - elapsed
         if abs(drift) > DRIFT_LIMIT_SECONDS:
-            return f"the clock moved {drift:+.0f} seconds against the monotonic clock since start"
+            return f"the clock moved {drift:+.0f} seconds against the monotonic clock since start; if it is right now, restart the node"
         if witnessed_at is None or self._monotonic() - witnessed_at > 2 * self._interval_seconds:
             return "no token verified in the last two intervals was issued within ten minutes of this clock"
         return None
