@@ -4,12 +4,12 @@ One view renders the whole page, or for HTMX the fragment that page includes, so
 once. Role checks live in `apps.admin.permissions`, not here.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
+from django.db.models import F, Model, QuerySet
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
@@ -22,6 +22,7 @@ from artstore.api import is_api, plain_error
 from artstore.errors import ArtStoreError
 from artstore.paging import MAX_OFFSET
 
+M = TypeVar("M", bound=Model)
 View = Callable[..., HttpResponse]
 # Few enough that a page of the longest texts stays small.
 ROWS_PER_PAGE = 25
@@ -54,6 +55,17 @@ def explain(form: BaseForm, error: ArtStoreError) -> None:
             form.add_error(field if field in form.fields else None, text)
     if not details:
         form.add_error(None, str(error))
+
+
+def in_order(rows: "QuerySet[M]", request: HttpRequest, columns: Container[str]) -> "QuerySet[M]":
+    """The rows as `?sort=` wants them: a column, or `-` and a column; anything else changes nothing."""
+    wanted = request.GET.get("sort", "")
+    column = wanted.removeprefix("-")
+    if column not in columns:
+        return rows
+    field = F(column)
+    falling = field.desc(nulls_last=True) if wanted != column else field.asc(nulls_first=True)
+    return rows.order_by(falling, "pk")
 
 
 class _BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time

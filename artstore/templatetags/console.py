@@ -143,3 +143,22 @@ def languages() -> list[dict[str, Any]]:
         {"code": code, "name": name, "current": code == current}
         for code, name in settings.LANGUAGES
     ]
+
+
+@register.inclusion_tag("parts/sortable.html", takes_context=True)
+def sortable(
+    context: dict[str, Any], column: str, label: str, target: str, classes: str = ""
+) -> dict[str, str]:
+    """A column's heading: a link that sorts the list by it, or the other way round if it already is."""
+    given = context["request"].GET.copy()
+    current = given.pop("sort", [""])[-1]
+    given.pop("page", None)
+    given["sort"] = f"-{column}" if current == column else column
+    directions = {column: "ascending", f"-{column}": "descending"}
+    return {
+        "label": label,
+        "target": target,
+        "classes": classes,
+        "href": f"?{given.urlencode()}",
+        "direction": directions.get(current, "none"),
+    }

@@ -5,6 +5,7 @@ Content-Security-Policy, a request to another host. `Visit.close` fails on the f
 """
 
 import contextlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from artstore.tests.live import LiveSystem
 
@@ -28,7 +36,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+AXE_SOURCE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 ZONE = "Europe/Berlin"
 
 
@@ -98,11 +106,18 @@ class Visit:
             ]
         )
 
+    def settle(self) -> None:
+        """Wait until every part that the page fetches by itself is there."""
+        expect(self.page.locator("[hx-trigger=load]")).to_have_count(0)
+
     def accessibility_problems(self) -> list[str]:
         """What axe-core finds on the page as it stands."""
         # Through the debugging protocol, which the page's own policy does not govern.
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("async () => (await axe.run(document)).violations")
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SOURCE)
+        found = self.page.evaluate(
+            "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+        )
         return [
             f"{violation['id']}: {node['target']} {node['failureSummary']}"
             for violation in found
@@ -121,3 +136,24 @@ def make_user(system: LiveSystem, role: str) -> tuple[str, str]:
     )
     assert answer.status_code == 201, answer.text
     return name, password
+
+
+def signed_in(system: LiveSystem, username: str, password: str) -> dict[str, Any]:
+    """What a browser keeps after signing in, for any number of visits: the login form is slow."""
+    with requests.Session() as session:
+        session.trust_env = False
+        address = f"{system.base_url}/console/login"
+        page = session.get(address, timeout=30).text
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert token
+        form = {"csrfmiddlewaretoken": token[1], "username": username, "password": password}
+        answer = session.post(address, form, headers={"Referer": address}, timeout=30)
+        assert answer.url.endswith("/console/"), answer.status_code
+        kept = {"domain": "127.0.0.1", "path": "/", "expires": -1, "secure": False}
+        return {
+            "cookies": [
+                {"name": name, "value": value, "httpOnly": True, "sameSite": "Lax", **kept}
+                for name, value in session.cookies.get_dict().items()
+            ],
+            "origins": [],
+        }

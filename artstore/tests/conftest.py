@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from artstore.tests.browser import CHROMIUM, Visit, make_user, running_chromium
+from artstore.tests.browser import CHROMIUM, Visit, make_user, running_chromium, signed_in
 from artstore.tests.live import LiveSystem
 
 
@@ -37,22 +37,29 @@ def visit(chromium: Browser, live_web: LiveSystem) -> Iterator[Callable[..., Vis
         each.close()
 
 
+@pytest.fixture(scope="session")
+def admin_state(live_web: LiveSystem) -> dict[str, Any]:
+    """The first administrator's session. Whoever logs out or ends sessions uses one of their own."""
+    return signed_in(live_web, "admin", live_web.admin_password)
+
+
 @pytest.fixture
-def admin(visit: Callable[..., Visit], live_web: LiveSystem) -> Visit:
+def admin(visit: Callable[..., Visit], admin_state: dict[str, Any]) -> Visit:
     """Signed in as the first administrator."""
-    signed_in = visit()
-    signed_in.log_in("admin", live_web.admin_password)
-    return signed_in
+    return visit(storage_state=admin_state)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def reader_account(live_web: LiveSystem) -> tuple[str, str]:
     return make_user(live_web, "readonly")
 
 
+@pytest.fixture(scope="session")
+def reader_state(live_web: LiveSystem, reader_account: tuple[str, str]) -> dict[str, Any]:
+    return signed_in(live_web, *reader_account)
+
+
 @pytest.fixture
-def reader(visit: Callable[..., Visit], reader_account: tuple[str, str]) -> Visit:
+def reader(visit: Callable[..., Visit], reader_state: dict[str, Any]) -> Visit:
     """Signed in with the read-only role."""
-    signed_in = visit()
-    signed_in.log_in(*reader_account)
-    return signed_in
+    return visit(storage_state=reader_state)

@@ -1,13 +1,14 @@
 """Pictures of every page, light and dark, wide and narrow: `make screenshots` keeps them in docs.
 
 A system of its own is filled with files as people name them, and given a past, so that the pictures
-show what an operator sees on an ordinary day. In an ordinary run they go to `test-artifacts/`.
+show what an operator sees on an ordinary day. Elsewhere they go to `test-artifacts/`.
 """
 
 import datetime as dt
 import itertools
 import json
 import random
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,15 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from psycopg.types.json import Jsonb
 
+from artstore.tests import sample_content
 from artstore.tests.browser import Visit, make_user
 from artstore.tests.live import LiveSystem, eventually, free_ports
 
-pytestmark = pytest.mark.browser
+# The matrix looks at every page in the ordinary run; these are for people to look at.
+pytestmark = [pytest.mark.browser, pytest.mark.drill]
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 360)
@@ -54,7 +57,7 @@ FILES = [
     ),
     ("client-1.4.2-linux.tar.gz", "application/gzip", "", "build, release", 2_400_000),
     ("client-1.4.2-windows.zip", "application/zip", "", "build, release", 2_600_000),
-    ("photo 🏔️ sunrise.jpg", "image/jpeg", "From the ridge camera", "camera", 700_000),
+    ("photo 🏔️ sunrise.png", "image/png", "From the ridge camera", "camera", 700_000),
     ("схема стенда.svg", "image/svg+xml", "Чертёж северного стенда", "north", 48_000),
     ("deploy.yaml", "application/yaml", "", "config", 3_200),
     ("calibration.json", "application/json", "Factors after the repair", "north, config", 1_900),
@@ -93,7 +96,23 @@ def furnish(system: LiveSystem) -> None:
     system.service_account(["files:read", "files:write"], name="nightly-build")
     system.service_account(["files:read"], name="archive-reader", secret_expiration_days=3)
     settle_elements(system)
+    edit_a_file(system)
     give_a_past(system, chance)
+
+
+def edit_a_file(system: LiveSystem) -> None:
+    """So that a timeline has something to tell."""
+    session = system.session(system.admin_token())
+    body = {"query": "photo 🏔️ sunrise.png", "mode": "exact"}
+    found = session.post(f"{system.api}/search", json=body, timeout=60).json()["items"][0]
+    for changes in ({"tags": ["camera", "ridge"]}, {"description": "From the ridge camera, 05:48"}):
+        address = f"{system.api}/files/{found['file_id']}"
+        assert session.patch(address, json=changes, timeout=60).status_code == 200
+
+
+def copy_of(name: str, number: int) -> str:
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem} ({number}){dot}{extension}"
 
 
 def upload_files(system: LiveSystem, chance: random.Random) -> None:
@@ -107,7 +126,7 @@ def upload_files(system: LiveSystem, chance: random.Random) -> None:
     session = system.session(token)
     for number, (name, kind, description, tags, size_bytes) in enumerate(FILES * 3):
         fields = {
-            "filename": name if number < len(FILES) else name.replace(".", f" {number}.", 1),
+            "filename": name if number < len(FILES) else copy_of(name, number // len(FILES)),
             "description": description,
             "tags": json.dumps(tags.split(", ")),
             "metadata": json.dumps({"project": "north", "run": 42}) if number % 4 == 0 else "",
@@ -116,7 +135,7 @@ def upload_files(system: LiveSystem, chance: random.Random) -> None:
         answer = session.put(
             f"{system.api}/files/upload",
             params={key: value for key, value in fields.items() if value},
-            data=chance.randbytes(size_bytes),
+            data=sample_content.content(kind, size_bytes, chance),
             headers={"Content-Type": kind or "application/octet-stream"},
             timeout=120,
         )
@@ -187,29 +206,44 @@ def pages(furnished: LiveSystem) -> dict[str, str]:
         return session.get(f"{furnished.api}/{path}", params=filters, timeout=60).json()["items"][0]
 
     element = first("storage-elements", q="rw")["id"]
-    file_id = session.post(
-        f"{furnished.api}/search",
-        json={"query": "Годовой отчёт 2026.pdf", "mode": "exact"},
-        timeout=60,
-    ).json()["items"][0]["file_id"]
+
+    def file_named(name: str) -> str:
+        body = {"query": name, "mode": "exact"}
+        found = session.post(f"{furnished.api}/search", json=body, timeout=60).json()["items"]
+        return str(found[0]["file_id"])
+
+    file_id, text_id = file_named("photo 🏔️ sunrise.png"), file_named("stand-north_2026-11-21.csv")
+    program, person = first("service-accounts")["id"], first("admin-users", q="admin")["id"]
     run = first(f"storage-elements/{element}/sync-runs")["id"]
     return {
         "dashboard": "",
         "files": "files",
         "files-search": "files?query=north&mode=fulltext&tags=raw",
         "file": f"files/{file_id}",
+        "file-text": f"files/{text_id}",
         "file-edit": f"files/{file_id}/edit",
+        "file-delete": f"files/{file_id}/delete",
         "upload": "upload",
         "elements": "elements",
         "element": f"elements/{element}",
         "element-register": "elements/register",
+        "element-edit": f"elements/{element}/edit",
+        "element-remove": f"elements/{element}/remove",
+        "element-garbage": f"elements/{element}/garbage",
         "element-mode": f"elements/{element}/mode?target_mode=ro",
         "sync-runs": "runs",
         "sync-run": f"runs/{run}",
         "users": "users",
+        "user": f"users/{person}",
+        "user-create": "users/create",
+        "user-password": f"users/{person}/password",
         "service-accounts": "service-accounts",
         "service-account-create": "service-accounts/create",
+        "service-account": f"service-accounts/{program}",
+        "service-account-rotate": f"service-accounts/{program}/rotate",
+        "service-account-remove": f"service-accounts/{program}/remove",
         "signing-keys": "keys",
+        "signing-key-rotate": "keys/rotate",
         "audit": "audit",
         "account": "account",
         "not-found": "nowhere",
@@ -235,11 +269,36 @@ def test_every_page_has_its_picture(
         visit.go(path)
         visit.page.wait_for_load_state("networkidle")
         shoot(visit, folder / f"{name}-{theme}-{width}.png")
-    visit.go("")
+    for name, act in (("files-tags", "Edit tags"), ("files-delete", "Delete")):
+        choose_three_files(visit, act)
+        shoot(visit, folder / f"{name}-{theme}-{width}.png")
+    fill_the_queue(visit)
+    shoot(visit, folder / f"upload-running-{theme}-{width}.png")
     visit.use(theme=theme, language="ru")
     visit.go("")
     shoot(visit, folder / f"dashboard-ru-{theme}-{width}.png")
     visit.close()
+
+
+def choose_three_files(visit: Visit, act: str) -> None:
+    visit.go("files")
+    for box in visit.page.locator("[data-row]").all()[:3]:
+        box.check()
+    visit.page.get_by_role("button", name=act, exact=True).click()
+    visit.page.locator(".chosen-files").wait_for()
+
+
+def fill_the_queue(visit: Visit) -> None:
+    """Five files on their way; one has a name no server takes."""
+    visit.go("upload")
+    visit.page.get_by_label("Tags").fill("north, raw")
+    names = ["stand-north 10-40.csv", "stand-north 10-50.csv", "n" * 260 + ".csv", "протокол.txt"]
+    visit.page.locator("#file").set_input_files(
+        [{"name": name, "mimeType": "text/csv", "buffer": b"1,2\n" * 90_000} for name in names]
+    )
+    visit.page.get_by_role("button", name="Upload", exact=True).click()
+    for row in visit.page.locator(".queue-row").all():
+        expect(row).to_have_attribute("data-state", re.compile("done|failed"), timeout=60_000)
 
 
 def shoot(visit: Visit, path: Path) -> None:

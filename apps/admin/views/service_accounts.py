@@ -22,7 +22,9 @@ from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.admin.service_accounts import IssuedSecret, NewAccount
 from artstore.errors import ArtStoreError
-from artstore.pages import explain, form_page, notice_error, page, page_of
+from artstore.pages import explain, form_page, in_order, notice_error, page, page_of
+
+SORTED_BY = ("name", "status", "secret_expires_at", "last_used_at")
 
 
 @require_safe
@@ -32,7 +34,7 @@ def account_list(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {
         "form": form,
-        "accounts": page_of(form.found(), request),
+        "accounts": page_of(in_order(form.found(), request, SORTED_BY), request),
         "expiring": set(ServiceAccount.with_secret_ending(now).values_list("pk", flat=True)),
         "now": now,
     }

@@ -17,14 +17,16 @@ from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.admin.users import NewUser
 from artstore.errors import ArtStoreError
-from artstore.pages import explain, form_page, notice_error, page, page_of
+from artstore.pages import explain, form_page, in_order, notice_error, page, page_of
+
+SORTED_BY = ("username", "email", "role", "last_login_at")
 
 
 @require_safe
 @guard(Act.IDENTITY_READ)
 def user_list(request: HttpRequest) -> HttpResponse:
     form = UserFilter(request.GET)
-    people = page_of(form.found(), request)
+    people = page_of(in_order(form.found(), request, SORTED_BY), request)
     locks = lockout.states([person.username for person in people], timezone.now())
     rows = [(person, locks[person.username]) for person in people]
     context = {"form": form, "people": people, "rows": rows}

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from apps.admin import audit
 from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
@@ -19,16 +20,17 @@ from apps.registry import elements, tasks
 from apps.registry.elements import ElementEdit, Registration
 from apps.registry.forms.elements import ElementFilter, ElementForm, RegisterForm, RemoveForm
 from artstore.errors import ArtStoreError
-from artstore.pages import explain, form_page, page
+from artstore.pages import explain, form_page, in_order, page
 
 RUNS_SHOWN = 10
+SORTED_BY = ("name", "mode", "status", "used_bytes", "file_count", "last_probe_at")
 
 
 @require_safe
 @guard(Act.ELEMENTS_READ)
 def element_list(request: HttpRequest) -> HttpResponse:
     form = ElementFilter(request.GET)
-    context = {"form": form, "elements": form.found()}
+    context = {"form": form, "elements": in_order(form.found(), request, SORTED_BY)}
     return page(request, "registry/elements.html", "registry/parts/elements.html", context)
 
 
@@ -37,7 +39,8 @@ def element_list(request: HttpRequest) -> HttpResponse:
 def element(request: HttpRequest, element_id: uuid.UUID) -> HttpResponse:
     found = elements.get(element_id)
     runs = found.sync_runs.order_by("-started_at", "id")[:RUNS_SHOWN]
-    context = {"element": found, "runs": runs}
+    history = audit.about(f"element:{found.storage_id}")
+    context = {"element": found, "runs": runs, "history": history}
     return page(request, "registry/element.html", "registry/parts/element.html", context)
 
 
