@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -48,7 +49,8 @@ def files(given: Mapping[str, str], principal: Bearer) -> QuerySet[FileRecord]:
     values = parameters(given, known)
     found = FileRecord.objects.visible()
     if "status" in values:
-        found = found.filter(status=choice("status", values["status"], _VISIBLE))
+        status = choice("status", values["status"], _VISIBLE)
+        found = found.having_status(status, timezone.now())
     if "retention_policy" in values:
         policy = choice("retention_policy", values["retention_policy"], Retention.values)
         found = found.filter(retention_policy=policy)

@@ -16,7 +16,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from apps.registry.attributes import FileAttributes
+from apps.registry.attributes import RECORD_COLUMNS, FileAttributes
 from apps.registry.choices import (
     DeletionReason as DeletionReason,
 )
@@ -320,25 +320,14 @@ class FileRecord(models.Model):
 
 
 def columns_of(attributes: FileAttributes) -> dict[str, Any]:
-    """The record's columns that repeat the element's attributes."""
-    return {
-        "original_filename": attributes.original_filename,
-        "content_type": attributes.content_type,
-        "size": attributes.size,
-        "checksum": attributes.checksum,
-        "uploaded_by": attributes.uploaded_by,
-        "uploaded_at": attributes.uploaded_at,
-        "updated_at": attributes.updated_at,
-        "description": attributes.description,
-        "tags": list(attributes.tags),
-        "metadata": dict(attributes.metadata),
-        "status": attributes.status,
-        "retention_policy": attributes.retention_policy,
-        "ttl_days": attributes.ttl_days,
-        "expires_at": attributes.expires_at,
-        "stored_revision": attributes.revision,
-        "deletion_reason": reason_of(attributes.status),
+    """The record's columns that repeat the element's attributes, but for the key."""
+    columns = {
+        column: getattr(attributes, "revision" if column == "stored_revision" else column)
+        for column in RECORD_COLUMNS
+        if column != "file_id"
     }
+    columns["tags"], columns["metadata"] = list(attributes.tags), dict(attributes.metadata)
+    return columns | {"deletion_reason": reason_of(attributes.status)}
 
 
 def reason_of(status: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from apps.admin.permissions import Act, may
@@ -9,6 +10,7 @@ from apps.registry.attributes import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
+    RECORD_COLUMNS,
     AttributesInvalid,
     checked_metadata,
 )
@@ -28,26 +30,13 @@ class FileSerializer(serializers.ModelSerializer[FileRecord]):
     class Meta:
         model = FileRecord
         fields = (
-            "file_id",
-            "original_filename",
-            "content_type",
-            "size",
-            "checksum",
-            "uploaded_by",
-            "uploaded_at",
-            "updated_at",
-            "description",
-            "tags",
-            "metadata",
-            "status",
-            "retention_policy",
-            "ttl_days",
-            "expires_at",
+            *(name for name in RECORD_COLUMNS if name != "stored_revision"),
             "storage_element_id",
         )
 
     def to_representation(self, instance: FileRecord) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
+        shown["status"] = instance.status_at(timezone.now())
         # Fail closed: without a principal nobody is allowed to see it.
         principal = self.context.get("principal")
         if principal is None or not may(principal, Act.SEE_ELEMENT_ID):

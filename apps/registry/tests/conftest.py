@@ -26,17 +26,35 @@ def keys(transactional_db: None) -> None:
     credentials.forget_proofs()
 
 
+@pytest.fixture(scope="session")
+def shared_nodes(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Any]:
+    """The nodes without settings of their own, started when first asked for."""
+    from apps.registry.tests.shared_nodes import SharedNodes
+
+    nodes = SharedNodes(tmp_path_factory.mktemp("shared-nodes"), certificates)
+    yield nodes
+    nodes.stop()
+
+
 @pytest.fixture
 def start_site(
-    keys: None, certificates: Certificates, tmp_path: Path
+    keys: None, certificates: Certificates, shared_nodes: Any, tmp_path: Path
 ) -> Iterator[Callable[..., Any]]:
-    """`start_site("se-two", SE_MODE="rw")`: one more real node with its element."""
+    """`start_site("se-two")`: one more real, empty node with its element.
+
+    With settings (`SE_MODE="rw"`) or `files` it is a new one; without, one that earlier tests had.
+    """
     from apps.registry.tests.site import Site
 
     started: list[Site] = []
 
-    def start(storage_id: str = "se-test", **environment: str) -> Site:
-        site = Site.start(tmp_path / storage_id, certificates, storage_id, **environment)
+    def start(storage_id: str = "se-test", files: int = 0, **environment: str) -> Site:
+        if not environment and not files:
+            taken: Site = shared_nodes.take(storage_id)
+            return taken
+        site = Site.start(tmp_path / storage_id, certificates, storage_id, files, **environment)
         started.append(site)
         return site
 

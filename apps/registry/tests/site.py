@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from apps.admin import keys
-from apps.registry import credentials, sync
+from apps.registry import comparing, credentials, sync
 from apps.registry.attributes import FileAttributes
 from apps.registry.models import (
     FileRecord,
@@ -22,6 +22,7 @@ from apps.registry.models import (
     element_id_of,
 )
 from apps.registry.node_client import NodeClient, Upload
+from bench.node_directory import Content, index_only
 from storage_node.tests.node_process import Certificates, Issuer, NodeProcess, NodeSession
 
 _names = itertools.count(1)
@@ -40,15 +41,39 @@ class Site:
         folder: Path,
         certificates: Certificates,
         storage_id: str = "se-test",
+        files: int = 0,
         **environment: str,
     ) -> "Site":
-        """A new node, and an element registered with it but never synced."""
+        """A new node, and an element registered with it but never synced.
+
+        With `files` it lists that many from the start (see `bench.node_directory.index_only`).
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "keys.json").write_text(json.dumps({"keys": keys.keyring.jwks()}))
         settings = {"SE_JWKS_FILE": str(folder / "keys.json"), **environment}
         node = NodeProcess(folder, certificates, Issuer(), storage_id, settings)
+        if files:
+            index_only(node.settings, Content(storage_id, files))
         node.start()
+        return cls.beside(node, certificates)
+
+    @classmethod
+    def beside(cls, node: NodeProcess, certificates: Certificates) -> "Site":
+        """A new row for the element of a node that runs already."""
         return cls(node, _row(node, certificates))
+
+    def emptied(self) -> int:
+        """Delete every file there is; answers how many tombstones the node keeps now."""
+        client = self.client()
+        listed = client.list_changes(0, "").body["items"]
+        files = [item["file"] for item in listed if "file" in item]
+        for file in files:
+            if file["status"] == "active":
+                client.delete_file(uuid.UUID(file["file_id"]))
+        if files:
+            client.collect_garbage(dry_run=False)
+            assert not client.list_files({}).body["items"], "the shared node kept files"
+        return len(listed)
 
     def client(self, *scopes: str) -> NodeClient:
         """Calls to the node with the Django program's own client."""
@@ -95,6 +120,11 @@ class Site:
 
     def record(self, file_id: uuid.UUID) -> FileRecord:
         return FileRecord.objects.get(pk=file_id)
+
+    def differences(self) -> list[Any]:
+        """What records and element disagree about now."""
+        self.element.refresh_from_db()
+        return comparing.compare(self.element).differences
 
     def stop(self) -> None:
         self.node.__exit__()

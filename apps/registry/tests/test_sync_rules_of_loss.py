@@ -151,8 +151,9 @@ def test_rule_7_prior_art_20_bad_items_are_rejected_alone(
     sort_in = feed._sort_in
 
     def spoil(page: feed.Page, item: Any) -> None:
-        bad = spoilt.get(item["file"]["file_id"], {})
-        sort_in(page, {"change": item["change"], "file": item["file"] | bad})
+        if "file" in item:
+            item["file"] |= spoilt.get(item["file"]["file_id"], {})
+        sort_in(page, item)
 
     monkeypatch.setattr(feed, "_sort_in", spoil)
     run = site.sync(full=True)
