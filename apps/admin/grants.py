@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 import django.apps
+from django.db import connection
 
 from apps.admin import audit, metrics, service_accounts, throttling, tokens
 from apps.admin.errors import OAuthError
@@ -102,14 +103,19 @@ def _registered_storage_id(resource: str) -> str:
     """The storage_id a resource names; the registry's table is asked by name, as it is above us."""
     storage_id = resource.removeprefix(tokens.ELEMENT_AUDIENCE_PREFIX)
     is_urn = resource.startswith(tokens.ELEMENT_AUDIENCE_PREFIX)
-    element = django.apps.apps.get_model("registry", "StorageElement")
-    if (
-        not is_urn
-        or not tokens.STORAGE_ID.fullmatch(storage_id)
-        or not element.objects.filter(storage_id=storage_id).exists()
-    ):
+    if not is_urn or not tokens.STORAGE_ID.fullmatch(storage_id) or not _is_registered(storage_id):
         raise OAuthError("invalid_target", "The resource is not a registered storage element.")
     return storage_id
+
+
+def _is_registered(storage_id: str) -> bool:
+    element = django.apps.apps.get_model("registry", "StorageElement")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select 1 from {element._meta.db_table} where storage_id = %s",  # noqa: S608 - our own table's name
+            [storage_id],
+        )
+        return cursor.fetchone() is not None
 
 
 def _record_refusal(account: ServiceAccount, resource: str, now: dt.datetime) -> None:
