@@ -27,10 +27,7 @@ def make(count: int) -> None:
     keys.ensure_signing_keys(now)
     users.create(users.NewUser(ADMIN, uuid.uuid4().hex + "Aa1!", "admin"), None, now)
     elements = [_element(number, count, now) for number in range(len(ELEMENTS))]
-    # Building the indexes afterwards takes a fraction of keeping them up row by row.
-    call_command("migrate", "query", "zero", verbosity=0)
     make_records(count, [element.pk for element in elements])
-    call_command("migrate", verbosity=0)
     for element in elements:
         _runs(element, now)
     _audit(now)
