@@ -167,3 +167,19 @@ def test_a_log_that_fails_leaves_the_outcome_open_and_the_node_unwritable(
         expected("put_file-not_writable"),
     )
     assert error_of(node.session().put_file(b"x")) == expected("put_file-not_writable")
+
+
+def test_health_says_when_the_clock_is_not_trusted_and_when_it_is_again(
+    make_node: MakeNode,
+) -> None:
+    """No token was verified yet: bytes are not freed, health has the reason, everything else goes on."""
+    node = make_node()
+
+    def told() -> str:
+        answer = NodeSession(node, None).get("/health/ready")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+        return str(answer.json()["checks"]["clock"].get("message", ""))
+
+    assert "no bytes are freed" in told()
+    assert node.session().get("/api/v1/info").ok
+    assert told() == ""

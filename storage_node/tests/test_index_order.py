@@ -224,3 +224,21 @@ def test_an_index_of_the_oldest_position_the_log_reaches_is_taken_and_one_older_
         bounds = LogBounds(log_id, oldest, last)
         assert (why_unusable(element.path, bounds, inode) is None) is usable, bounds
     element.open()
+
+
+def test_the_date_of_verification_stays_with_a_file_that_is_edited(element: SmallElement) -> None:
+    file = element.put(b"x")
+    reconcile.run(element.store, element.clock.now(), "test")
+    verified_at = element.store.get(file.file_id, element.clock.now()).verified_at
+    assert verified_at is not None
+    element.edit(file.file_id, description="d")
+    assert element.store.get(file.file_id, element.clock.now()).verified_at == verified_at
+
+
+def test_two_rebuilds_have_two_epochs(element: SmallElement) -> None:
+    epochs = [element.store.epoch]
+    for _ in range(2):
+        element.close()
+        element.open(rebuild=True)
+        epochs.append(element.store.epoch)
+    assert len(set(epochs)) == 3
