@@ -38,6 +38,9 @@ FLAGS = (
 )
 AXE_SOURCE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 ZONE = "Europe/Berlin"
+# Patience, not a measurement: the machine that runs the tests may be busy.
+PATIENCE_MILLISECONDS = 20_000
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
 @contextlib.contextmanager
@@ -59,7 +62,7 @@ class Visit:
         self.context = browser.new_context(
             base_url=system.base_url, timezone_id=ZONE, accept_downloads=True, **settings | context
         )
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("console", self._note_console)

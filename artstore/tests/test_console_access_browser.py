@@ -131,7 +131,7 @@ def test_people_are_created_given_a_role_a_password_and_deactivated(
     admin: Visit, visit: Callable[..., Visit]
 ) -> None:
     page = admin.page
-    name = f"мария {time.monotonic_ns()}"
+    name = f"мария-{time.monotonic_ns()}"
     admin.go("users")
     page.get_by_role("link", name="Create a user").click()
     page.get_by_label("User name").fill(name)

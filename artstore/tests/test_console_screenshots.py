@@ -280,6 +280,21 @@ def test_every_page_has_its_picture(
     visit.close()
 
 
+def test_the_readme_has_its_four_pictures(
+    chromium: Browser, furnished: LiveSystem, pages: dict[str, str], folder: Path
+) -> None:
+    """One screen each, as one sees it, not the whole length of the page."""
+    visit = Visit(chromium, furnished, viewport={"width": 1280, "height": 860})
+    visit.log_in("admin", furnished.admin_password)
+    looks = {"dashboard": "light", "files-search": "dark", "file": "light", "element": "dark"}
+    for name, theme in looks.items():
+        visit.use(theme=theme)
+        visit.go(pages[name])
+        visit.page.wait_for_load_state("networkidle")
+        visit.page.screenshot(path=str(folder / f"readme-{name}.png"), animations="disabled")
+    visit.close()
+
+
 def choose_three_files(visit: Visit, act: str) -> None:
     visit.go("files")
     for box in visit.page.locator("[data-row]").all()[:3]:
