@@ -121,7 +121,7 @@ class Checkpointer:
         if error.errno in NO_ROOM:
             # Nothing was dropped and nothing is lost: the log stays longer than it should, until there is room.
             self._element.headroom.give_up()
-            self._element.health.lack("the disk is full: the log can not be shortened")
+            self._element.health.lack("the log", "the disk is full: the log can not be shortened")
             return
         self._element.health.fail(f"a checkpoint failed ({error})")
 
@@ -157,4 +157,4 @@ class Checkpointer:
                 element.health.fail(f"room could not be kept ready ({error})")
             return
         if is_whole:
-            element.health.lack(None)
+            element.health.lack("the log", None)

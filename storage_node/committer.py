@@ -263,7 +263,7 @@ class Committer:
         while True:
             try:
                 step()
-                element.health.lack(None)
+                element.health.lack("changes", None)
                 return
             except (OSError, sqlite3.Error) as error:
                 if not self._is_for_want_of_room(error):
@@ -275,7 +275,7 @@ class Committer:
                 self.ask_for_room()
                 if element.headroom.give_up():
                     continue
-                element.health.lack("the disk is full: changes wait for room")
+                element.health.lack("changes", "the disk is full: changes wait for room")
                 if self._stopping.wait(RETRY_SECONDS):
                     # Replay finishes at the next start what there is no room for now.
                     element.health.fail("stopped while the disk was full")

@@ -20,7 +20,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failure: str | None = None
-        self._shortage: str | None = None
+        self._shortages: dict[str, str] = {}
 
     @property
     def failure(self) -> str | None:
@@ -30,7 +30,9 @@ class Health:
     @property
     def reasons(self) -> list[str]:
         """Everything to be said about it."""
-        return [reason for reason in (self._failure, self._shortage) if reason]
+        with self._lock:
+            told = [self._failure, *self._shortages.values()]
+        return [reason for reason in told if reason]
 
     def fail(self, reason: str) -> None:
         """The disk failed: no more writes. The first reason stays, it is the cause of the others."""
@@ -39,11 +41,16 @@ class Health:
                 log.error("degraded: %s", reason, extra={"event": "degraded"})
                 self._failure = reason
 
-    def lack(self, reason: str | None) -> None:
-        """The disk is full at the moment, or (None) no longer is."""
-        if reason != self._shortage:
-            log.warning("disk: %s", reason or "has room again", extra={"event": "disk_room"})
-        self._shortage = reason
+    def lack(self, who: str, reason: str | None) -> None:
+        """The disk is too full at the moment for what `who` wants, or (None) no longer is."""
+        with self._lock:
+            if reason == self._shortages.get(who):
+                return
+            if reason is None:
+                del self._shortages[who]
+            else:
+                self._shortages[who] = reason
+        log.warning("disk: %s", reason or f"has room again for {who}", extra={"event": "disk_room"})
 
     def require_writable(self) -> None:
         """Raises `NotWritable` when the disk has failed."""

@@ -4,6 +4,7 @@ Reading it back is `wal_scan.py`, its bytes `wal_format.py`. One writer: the com
 drops, under one lock. An append either stands, or left nothing (`AppendUndone`), or nobody knows (`LogBroken`).
 """
 
+import errno
 import secrets
 import threading
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ class Log:
     _fd: int = -1
     _offset: int = -1
     _number: int = 0
+    # Once set, nothing more is written until a restart has read what is really there.
+    _failure: OSError | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
@@ -114,6 +117,8 @@ class Log:
         """Writes one batch and syncs it; returns the LSN of its first record. `AppendUndone`, `LogBroken`."""
         pieces = [piece for record in records for piece in record.encode()]
         with self._lock:
+            if self._failure is not None:
+                raise AppendUndone(self._failure)
             if self._offset + span_bytes(sum(map(len, pieces))) > self.segment_bytes:
                 self._roll_for_append()
             at = self.place
@@ -127,6 +132,7 @@ class Log:
                 self.medium.sync(self._fd)
             except OSError as error:
                 # A failed sync may have dropped the dirty pages: a second one would lie.
+                self._failure = error
                 raise LogBroken(error) from error
             self._offset += len(raw)
             self.place = at.after(len(records), own_digest)
@@ -144,12 +150,15 @@ class Log:
             self.medium.truncate(self._fd, self._offset)
             self.medium.sync(self._fd)
         except OSError as error:
+            self._failure = error
             raise LogBroken(error) from error
         self._offset = self.segment_bytes
 
     def roll(self, checkpoint_lsn: int) -> None:
         """Begins a new segment whose header says that replay may start after `checkpoint_lsn`."""
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             spare = self._spares[-1] if self._spares else self._allocate_spare()
             number = self._number + 1
             header = SegmentHeader(self.log_id, number, self.place, checkpoint_lsn)
@@ -158,9 +167,7 @@ class Log:
                 self.medium.pwrite(fd, header.pack(), 0)
                 # Header before name: a segment that has its name can always be read.
                 self.medium.sync(fd)
-                self.medium.rename(spare, segment_path(number))
-                self._spares.remove(spare)
-                self.medium.sync_directory(WAL)
+                self._name_segment(spare, number)
             except OSError:
                 self.medium.close_file(fd)
                 raise
@@ -169,6 +176,17 @@ class Log:
             self._fd, self._offset, self._number = fd, PAGE_BYTES, number
             self.checkpoint_lsn = checkpoint_lsn
             self._held.append(_Held(number, self.place.lsn))
+
+    def _name_segment(self, spare: str, number: int) -> None:
+        self.medium.rename(spare, segment_path(number))
+        self._spares.remove(spare)
+        try:
+            self.medium.sync_directory(WAL)
+        except OSError as error:
+            # The name may be there after a power cut or not. A batch appended to the segment before it would then lie
+            # behind the beginning of this one, where no replay looks: so nothing more is appended.
+            self._failure = OSError(errno.EIO, f"a segment of the log could not be named ({error})")
+            raise self._failure from error
 
     def drop_through(self, lsn: int) -> int:
         """Takes away segments that hold nothing above `lsn`, oldest first; returns how many."""

@@ -183,6 +183,41 @@ def test_rule_7_a_failed_log_sync_leaves_the_outcome_open_never_507_or_503(tmp_p
     element.crash()
 
 
+def test_rule_5_a_segment_whose_name_could_not_be_synced_ends_all_appends(tmp_path: Path) -> None:
+    """Found by the drill: a checkpoint had failed there, an append to the segment before it was acknowledged, and lost."""
+    element, medium = faulty(tmp_path / "se")
+    file = element.put(b"kept")
+    medium.rule = lambda operation, path: (
+        errno.EIO if operation == "syncdir" and path == "wal" else 0
+    )
+    log = element.store.element.log
+    with pytest.raises(OSError, match="could not be named"):
+        log.roll(log.last_lsn)
+    medium.rule = lambda _operation, _path: 0
+    # The committer has not been told yet, and the disk seems well again.
+    with pytest.raises(NotWritable):
+        element.delete(file.file_id)
+    with pytest.raises(OSError, match="could not be named"):
+        log.roll(log.last_lsn)
+    element.reopen()
+    assert element.counts() == {"active": 1}
+    element.delete(file.file_id)
+    element.crash()
+
+
+def test_rule_7_after_a_failed_log_sync_no_segment_is_begun(tmp_path: Path) -> None:
+    """A checkpoint under way would else put a segment behind a batch that may be on disk, and the log would look damaged."""
+    element, medium = faulty(tmp_path / "se")
+    medium.rule = log_syncs_fail
+    with pytest.raises(OutcomeUnknown):
+        element.put(b"perhaps")
+    medium.rule = lambda _operation, _path: 0
+    with pytest.raises(OSError, match="Input/output error"):
+        element.store.element.log.roll(0)
+    element.reopen()
+    element.crash()
+
+
 def test_rule_7_a_failed_sync_of_a_streamed_body_is_refused_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
