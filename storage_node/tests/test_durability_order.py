@@ -122,6 +122,10 @@ def test_rule_1_the_attributes_and_the_directory_are_made_before_the_record(tmp_
     assert len(medium.places("create", "incoming/")) == 2
     for operation in ("create", "mkdir", "write", "syncdir"):
         assert max(medium.places(operation)) < record, operation
+    # incoming/ for the names of the parts; files/ and the directory above the new one for theirs.
+    synced = {medium.done[place] for place in medium.places("syncdir")}
+    assert {"syncdir incoming", "syncdir files"} < synced
+    assert len(synced) == 3
     content, attributes = medium.places("rename", "files/")
     assert medium.done[attributes].endswith(".attr.json")
     assert record < content < attributes

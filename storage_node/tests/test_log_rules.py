@@ -9,8 +9,8 @@ import pytest
 from storage_node.records import Kind, Record
 from storage_node.tests.small_element import SmallElement
 from storage_node.tests.watching_medium import OrderedMedium
-from storage_node.wal import AppendUndone, Log, LogBroken
-from storage_node.wal_format import PAGE_BYTES, Place, pack_batch
+from storage_node.wal import AppendUndone, Log, LogBroken, remove_all
+from storage_node.wal_format import NO_DIGEST, PAGE_BYTES, Place, pack_batch
 from storage_node.wal_scan import replayed, scan
 
 LOG = bytes(range(16))
@@ -321,6 +321,60 @@ def test_no_more_than_four_spares_are_kept_and_adopted(medium: OrderedMedium) ->
     # Four were adopted, one of them became the new segment.
     assert len([name for name in medium.names("wal") if name.startswith("spare-")]) == 3
     assert medium.exists("wal/headroom")
+
+
+def test_a_new_log_begins_at_the_first_record_of_the_first_batch(medium: OrderedMedium) -> None:
+    log = Log.begin(medium, LOG, SEGMENT)
+    assert log.place == Place(1, 1, NO_DIGEST)
+    assert log.checkpoint_lsn == 0
+    found = scan(medium, LOG)
+    assert (found.end, found.checkpoint_lsn, found.oldest_lsn) == (log.place, 0, 1)
+    assert segments(medium) == ["wal/00000000000000000001.seg"]
+
+
+def test_a_log_knows_the_checkpoint_it_wrote_down(medium: OrderedMedium) -> None:
+    log = Log.begin(medium, LOG, SEGMENT)
+    log.append([note(1)])
+    log.roll(1)
+    assert log.checkpoint_lsn == scan(medium, LOG).checkpoint_lsn == 1
+    while len(segments(medium)) < 3:
+        log.append([note(2)])
+    # A segment begun because the one before was full repeats the last checkpoint; it makes none.
+    assert scan(medium, LOG).checkpoint_lsn == 1
+
+
+def test_a_roll_that_fails_gives_its_descriptor_back(medium: OrderedMedium) -> None:
+    log = Log.begin(medium, LOG, SEGMENT)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for failing in ("rename", "syncdir"):
+        medium.rule = lambda operation, _path, failing=failing: (  # type: ignore[misc]
+            errno.EIO if operation == failing else 0
+        )
+        with pytest.raises(OSError, match="Input/output"):
+            log.roll(0)
+    medium.rule = lambda _operation, _path: 0
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_spare_larger_than_one_write_has_exactly_the_size_of_a_segment(
+    medium: OrderedMedium,
+) -> None:
+    size = 2 * 2**20 + 2**19
+    log = Log.begin(medium, LOG, size)
+    assert medium.size(segments(medium)[0]) == size
+    log.close()
+
+
+def test_a_log_given_up_is_emptied_and_what_is_no_part_of_it_stays(medium: OrderedMedium) -> None:
+    log = Log.begin(medium, LOG, SEGMENT)
+    log.append([note(1)])
+    log.keep_spare()
+    log.close()
+    medium.create("wal/headroom", b"x")
+    medium.done.clear()
+    remove_all(medium)
+    assert medium.names("wal") == ["headroom"]
+    assert medium.done[-1] == "syncdir wal"
 
 
 def test_closing_gives_the_descriptor_back_and_twice_is_harmless(medium: OrderedMedium) -> None:
