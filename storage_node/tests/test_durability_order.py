@@ -136,21 +136,32 @@ def test_rule_1_the_attributes_and_the_directory_are_made_before_the_record(tmp_
 
 
 def test_rule_4_a_purged_file_stays_gone_whether_its_bytes_were_in_the_log_or_a_part(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Both when the purge had been carried out before the kill and when it was only recorded."""
     element, _ = watched(tmp_path / "se")
     gone = [element.put(b"small"), element.put(b"l" * 100_000)]
     for file in gone:
         element.delete(file.file_id)
+    element.settle()
+    saved = {path: (element.path / path).read_bytes() for path in element.names_under("files")}
     garbage.collect(element.store, element.clock.now(), trust_clock=True)
     assert element.names_under("files") == []
-    element.reopen()
-    assert element.names_under("files") == []
-    assert element.counts() == {}
-    for file in gone:
-        with pytest.raises(FileGone):
-            element.store.get(file.file_id, element.clock.now())
     element.crash()
+    for left in ({}, saved):
+        for path, data in left.items():
+            (element.path / path).write_bytes(data)
+        caplog.clear()
+        caplog.set_level("INFO", "storage_node.store")
+        element.open()
+        [opened] = [line for line in caplog.records if line.__dict__.get("event") == "opened"]
+        assert opened.__dict__["missing_files"] == 0
+        assert element.names_under("files") == []
+        assert element.counts() == {}
+        for file in gone:
+            with pytest.raises(FileGone):
+                element.store.get(file.file_id, element.clock.now())
+        element.crash()
 
 
 def test_rule_4_only_the_final_state_of_a_file_is_applied(tmp_path: Path) -> None:
