@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 ALL_SCOPES = ("files:read", "files:write", "storage:read", "storage:write")
 
 
@@ -343,11 +343,13 @@ class NodeProcess:
                     f"the node ended with {self.process.returncode}:\n{self.log()[-3000:]}"
                 )
             try:
+                # Cheap, and refused until the process has got as far as listening.
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
                 if requests.get(
                     self.base_url + address, verify=str(self.certificates.ca), timeout=5
                 ).ok:
                     return self
-            except requests.RequestException:
+            except OSError:  # those of requests are too
                 pass
             time.sleep(0.02)
         raise RuntimeError(
