@@ -16,6 +16,7 @@ from django.utils import timezone
 from apps.admin import keys, service_accounts, sessions, tokens, users
 from apps.admin.keyring import keyring
 from apps.admin.models import SCOPES, AccountStatus, User
+from artstore.embedded.plan import ROOT
 from artstore.tests.access_table import API, COMMANDS, EVERYBODY, OPEN, PAGES
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +114,13 @@ def test_no_command_takes_a_secret_in_its_arguments(command: str) -> None:
         hints = [word for word in words if "password" in word or "secret" in word]
         harmless = action.dest in ("secret_days",)
         assert not (hints and takes_a_value and not harmless), hints
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    tests = [*ROOT.glob("apps/*/tests/test_*.py"), *ROOT.glob("artstore/tests/test_*.py")]
+    texts = [path.read_text() for path in tests]
+    untried = [name for name in COMMANDS if not any(f'"{name}"' in text for text in texts)]
+    assert untried == []
 
 
 # --- the doors keep to it ---------------------------------------------------------------------------
@@ -242,6 +250,31 @@ def test_the_page_admits_whom_the_table_says(route: str) -> None:
             wanted = page_expected(name, PAGES[route].get(method))
             if outcome not in wanted:
                 wrong.append(f"{method} as {name}: {outcome}, expected {' or '.join(wanted)}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", [name for name in CALLERS if name != "nobody"])
+def test_no_token_of_any_kind_opens_a_page(name: str) -> None:
+    """Pages know sessions alone: a token is as good as none, an administrator's too."""
+    client, wrong = make_caller(name), []
+    for route, methods in sorted(PAGES.items()):
+        for method in ("GET", "POST"):
+            outcome = page_outcome(client.generic(method, address("console/" + route)))
+            if outcome not in page_expected("nobody", methods.get(method)):
+                wrong.append(f"{method} {route}: {outcome}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ["readonly", "admin"])
+def test_no_session_opens_an_api_door(role: str) -> None:
+    """The API knows tokens alone, so no other site's form can use somebody's cookie there."""
+    browser, wrong = signed_in(role), []
+    for (method, route), admitted in sorted(API.items()):
+        if admitted != EVERYBODY:
+            path = address("api/v1/" + route)
+            status = browser.generic(method, path, b"{}", "application/json").status_code
+            if status != 401:
+                wrong.append(f"{method} {route}: {status}")
     assert wrong == []
 
 
