@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.admin import keys
+from apps.admin.keyring import keyring
 from apps.registry import applying, comparing, credentials, feed, sync
 from apps.registry.attributes import parse_file
 from apps.registry.models import (
@@ -60,7 +61,7 @@ def prepared() -> dict[str, Any]:
     """Migrations and signing keys; the key set for nodes."""
     call_command("migrate", verbosity=0)
     keys.ensure_signing_keys(timezone.now())
-    return {"keys": keys.keyring.jwks()}
+    return {"keys": keyring.jwks()}
 
 
 def register(node: NodeProcess) -> StorageElement:
