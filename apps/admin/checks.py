@@ -16,6 +16,7 @@ from apps.admin.models import KeyState, SigningKey
 
 _LONGEST_ELEMENT_TOKEN_SECONDS = 15 * 60
 _SHORTEST_SECRET_CHARACTERS = 32
+_LONGEST_KEY_CACHE_SECONDS = 10
 
 
 @checks.register(checks.Tags.security)
@@ -106,6 +107,13 @@ def _limits() -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f"{name} must be at least 1.", hint=f"Correct {name}.", id="artstore.E108"
             )
+    if not 0 <= settings.ARTSTORE_KEY_CACHE_SECONDS <= _LONGEST_KEY_CACHE_SECONDS:
+        yield checks.Error(
+            "A process may remember the signing keys for 0 to 10 seconds: until then it signs with"
+            " the one before, and accepts one that leaked.",
+            hint="Set ARTSTORE_KEY_CACHE_SECONDS between 0 and 10.",
+            id="artstore.E111",
+        )
     if settings.ARTSTORE_TRUSTED_PROXIES < 0:
         yield checks.Error(
             "ARTSTORE_TRUSTED_PROXIES cannot be negative.",

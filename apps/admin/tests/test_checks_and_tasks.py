@@ -43,6 +43,8 @@ def test_the_defaults_pass() -> None:
         ("ARTSTORE_THROTTLE_NAME_PER_MINUTE", 0, "artstore.E108"),
         ("ARTSTORE_TRUSTED_PROXIES", -1, "artstore.E109"),
         ("ARTSTORE_ISSUER", "", "artstore.E110"),
+        ("ARTSTORE_KEY_CACHE_SECONDS", 11, "artstore.E111"),
+        ("ARTSTORE_KEY_CACHE_SECONDS", -1, "artstore.E111"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_with_a_hint(
