@@ -104,9 +104,14 @@ class Disk:
     def put_file(self, file: FileAttributes, body: bytes) -> None:
         """Content, then attributes, straight to their places: for a body that a durable record holds as well, so that a
         half-written file is written anew by replay."""
+        content, attributes = self.places_of(file)
+        self.medium.put(content, body)
+        self.medium.put(attributes, file.file_bytes)
+
+    def places_of(self, file: FileAttributes) -> tuple[str, str]:
+        """Where content and attributes belong."""
         path = content_path(file.file_id, file.stored_name)
-        self.medium.put(path, body)
-        self.medium.put(path + ATTRIBUTES_SUFFIX, file.file_bytes)
+        return path, path + ATTRIBUTES_SUFFIX
 
     def put_attributes(self, file: FileAttributes) -> None:
         """Replaces a file's attributes in one step, for a durable record that holds them as well.

@@ -33,10 +33,10 @@ NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django
 NODE_FLOORS = (
     {"errors", "survival"},
     {"attribute_rules", "names", "attributes"},
-    {"records", "wal_format", "medium"},
+    {"records", "wal_format", "medium", "placing_process"},
     {"wal", "wal_scan", "disk", "index_schema", "remembered", "index", "index_reading"}
     | {"index_rebuild", "modes", "capacity", "clock_trust", "health", "headroom"},
-    {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
+    {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint", "placing"}
     | {"content", "feed", "uploads", "store"},
     {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
