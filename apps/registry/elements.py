@@ -15,13 +15,16 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
 from apps.admin import audit
+from apps.admin.models import AuditEvent
 from apps.admin.principals import Principal
 from apps.registry import addresses, credentials, probing, sync, wire, written
 from apps.registry.errors import (
     ElementInUse,
     ElementMismatch,
     ElementTaken,
+    ElementUrlRefused,
     NodeIdentityChanged,
+    NodeUnreachable,
     element_not_found,
 )
 from apps.registry.models import (
@@ -201,6 +204,10 @@ def _proven_address(element: StorageElement, changes: ElementEdit) -> dict[str, 
         NodeClient(NodeAddress(url, element.storage_id, instance_id, ca_pem)).get_info()
     except NodeIdentityChanged as failure:
         raise ElementMismatch(str(failure)) from failure
+    except NodeUnreachable as failure:
+        if isinstance(failure.__cause__, ElementUrlRefused):
+            raise failure.__cause__ from None
+        raise
     columns: dict[str, Any] = {"url": url, "ca_pem": ca_pem}
     if instance_id != element.instance_id:
         # Another life of the element: its change numbers mean nothing against the old cursor.
@@ -246,6 +253,12 @@ def remove(
         written.changes.note_any()
         _audit(principal, "element.remove", element, {"records": left, "force": force}, now)
     return left
+
+
+def was_removed(storage_id: str) -> bool:
+    """Whether somebody removed an element of this name. A registry made anew knows of none."""
+    target = f"element:{storage_id}"
+    return AuditEvent.objects.filter(action="element.remove", target=target).exists()
 
 
 def change_mode(

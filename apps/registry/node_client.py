@@ -285,6 +285,11 @@ class NodeClient:
             response = wire.send(wire.session(self._address.ca_pem), request, call)
         except wire.BodyFailed as failure:
             raise failure.__cause__ or failure from None
+        except errors.ElementUrlRefused as refused:
+            if not self._expected.storage_id:
+                raise
+            # Who calls a registered element did not choose its address: for them it is away.
+            raise errors.NodeUnreachable(refused.message) from refused
         except (requests.RequestException, HTTPError, OSError) as failure:
             raise errors.NodeUnreachable(_reason(failure, call)) from failure
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from apps.registry import elements
 from apps.registry.models import FileRecord, StorageElement, SyncRun
@@ -118,3 +119,21 @@ def test_rebuild_registry_fails_loudly_while_an_element_is_away(site: Any) -> No
     assert "files/s" in run("rebuild_registry")
     assert FileRecord.objects.count() == 1
     assert elements.get(site.element.pk).last_full_sync_at is not None
+
+
+def test_an_embedded_node_is_registered_once_and_not_again_after_an_operator_removed_it(
+    start_site: Callable[..., Any], tmp_path: Path
+) -> None:
+    site = start_site()
+    StorageElement.objects.all().delete()
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(site.element.ca_pem)
+    node = ("--node", "se-test", "Edit", site.element.url)
+    arguments = ("register_nodes", "--ca-file", str(ca_file), *node)
+    assert "Registered se-test" in run(*arguments)
+    assert run(*arguments) == ""
+    elements.remove(site.element.pk, None, timezone.now(), force=True)
+    assert "was removed by an operator" in run(*arguments)
+    assert not StorageElement.objects.exists()
+    run("register_element", "Edit", site.element.url, "--ca-file", str(ca_file))
+    assert run(*arguments) == "", "it is back, at the address it had"

@@ -37,7 +37,7 @@ def test_drill_fifty_rounds_of_changes_during_syncs(
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 25)
     count = rounds(ROUNDS)
-    acts = race(site, rounds=count, files=200)
+    acts = race(site, rounds=count, files=60)
     say(f"sync race: {count} rounds, {acts} changes during syncs, records equal after each")
 
 

@@ -29,7 +29,12 @@ class Command(OperatorCommand):
         now, ca_pem = timezone.now(), options["ca_file"].read_text(encoding="utf-8")
         for storage_id, name, url in options["node"]:
             known = StorageElement.objects.filter(storage_id=storage_id).first()
-            if known is None:
+            if known is None and elements.was_removed(storage_id):
+                # A start of the system must not undo what an operator did.
+                self.stdout.write(
+                    f"{storage_id} was removed by an operator; `register_element` brings it back."
+                )
+            elif known is None:
                 done = elements.register(Registration(name, url, ca_pem), None, now)
                 tasks.enqueue_sync(done.run.pk)
                 self.stdout.write(f"Registered {storage_id} at {url}.")
