@@ -83,6 +83,10 @@ def collect(
             _free(store, report, grace_over)
             _forget(store, report)
     report.finished_at = store.element.options.clock()
+    if not dry_run:
+        store.garbage.add(
+            report.postponed_reason is not None, report.freed_files, report.freed_bytes
+        )
     return report
 
 

@@ -52,6 +52,7 @@ _FREEABLE = (
     " AND (status = 'deleted' OR expires_at IS NULL OR expires_at <= ?) ORDER BY seq LIMIT ?"
 )
 _LEAST_VERIFIED = "SELECT * FROM files WHERE verified_at < ? AND status = 'active' ORDER BY verified_at, seq LIMIT ?"
+_LEAST_VERIFIED_AT_ALL = _LEAST_VERIFIED.replace("verified_at < ?", "verified_at BETWEEN 1 AND ?")
 _OLD_TOMBSTONES = "SELECT change, at FROM tombstones ORDER BY change LIMIT ?"
 
 
@@ -269,10 +270,16 @@ class Reading:
         with self._question() as connection:
             return connection.execute(_OLD_TOMBSTONES, (limit,)).fetchall()
 
-    def oldest_verification(self) -> int | None:
-        """The Unix time of the least recent verification among active files; 0: never; None: no files."""
-        rows = self._rows(_LEAST_VERIFIED, (2**62, 1))
-        return rows[0].verified_at if rows else None
+    def unverified_since(self) -> float | None:
+        """The Unix time since when nobody looked at the bytes of the file longest left alone: its last verification, or
+        its upload. None: no active files."""
+        times = [
+            row.verified_at or row.file.uploaded_at.timestamp()
+            for statement in (_LEAST_VERIFIED, _LEAST_VERIFIED_AT_ALL)
+            for row in self._rows(statement, (2**62, 1))
+            if row.file is not None
+        ]
+        return min(times, default=None)
 
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Row]:
         with self._question() as connection:

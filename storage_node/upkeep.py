@@ -5,7 +5,7 @@ earlier still holds; if not, it does nothing and answers so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -205,6 +205,21 @@ class MendRow(Change[bool]):
 
     def answer(self) -> bool:
         return True
+
+
+@dataclass
+class GarbageTally:
+    """What garbage collection has done since the node was started; one run at a time adds to it."""
+
+    runs: dict[str, int] = field(default_factory=lambda: {"finished": 0, "postponed": 0})
+    freed_files: int = 0
+    freed_bytes: int = 0
+
+    def add(self, postponed: bool, freed_files: int, freed_bytes: int) -> None:
+        """One run that was not only a look."""
+        self.runs["postponed" if postponed else "finished"] += 1
+        self.freed_files += freed_files
+        self.freed_bytes += freed_bytes
 
 
 class Note(Change[None]):

@@ -7,7 +7,9 @@ drops, under one lock. An append either stands, or left nothing (`AppendUndone`)
 import errno
 import secrets
 import threading
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Self
 
 from storage_node.medium import Medium
@@ -25,6 +27,20 @@ from storage_node.wal_scan import SUFFIX, WAL, LogScan, segment_path
 
 SPARE_PREFIX = "spare-"
 SPARES_KEPT = 4
+SYNC_BOUNDS_SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1,
+)
 _ZEROS = bytes(2**20)
 
 
@@ -42,6 +58,19 @@ class LogBroken(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+@dataclass
+class SyncTimes:
+    """How long the syncs of batches took. One writer; a reader may see a sync that is not in the total yet."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(SYNC_BOUNDS_SECONDS) + 1))
+    total_seconds: float = 0.0
+
+    def took(self, seconds: float) -> None:
+        """One sync."""
+        self.counts[bisect_left(SYNC_BOUNDS_SECONDS, seconds)] += 1
+        self.total_seconds += seconds
 
 
 @dataclass
@@ -68,6 +97,7 @@ class Log:
     _number: int = 0
     # Once set, nothing more is written until a restart has read what is really there.
     _failure: OSError | None = None
+    syncs: SyncTimes = field(default_factory=SyncTimes)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
@@ -128,12 +158,14 @@ class Log:
             except OSError as error:
                 self._undo_append()
                 raise AppendUndone(error) from error
+            began = perf_counter()
             try:
                 self.medium.sync(self._fd)
             except OSError as error:
                 # A failed sync may have dropped the dirty pages: a second one would lie.
                 self._failure = error
                 raise LogBroken(error) from error
+            self.syncs.took(perf_counter() - began)
             self._offset += len(raw)
             self.place = at.after(len(records), own_digest)
             return at.lsn
