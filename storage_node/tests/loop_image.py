@@ -51,9 +51,18 @@ class LoopImage:
         finally:
             os.close(fd)
 
-    def unmount(self) -> None:
-        """Whoever used it must be gone."""
-        _run("umount", str(self.at))
+    def power_on(self) -> None:
+        """After a power cut, when whoever used it is gone: what the image holds is mounted as a disk of its own.
+
+        A copy, because a browser's sandbox elsewhere on the machine may have taken the old mount along into its own
+        namespace; then the filesystem that was shut down is still there, and mounting the image again gives that one back.
+        """
+        _run("umount", "-l", str(self.at))
+        found = self._image
+        self._image = found.with_name(f"{found.stem}+.ext4")
+        _run("cp", "--sparse=always", str(found), str(self._image))
+        found.unlink()
+        self.mount()
 
     def fill(self) -> Path:
         """Somebody else's file takes all the room that is left; its path."""

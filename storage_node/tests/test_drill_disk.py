@@ -175,8 +175,7 @@ def sync_errors(node: NodeProcess, image: LoopImage, calls: str) -> int:
     load.findings.clear()
     image.cut_power()
     node.kill()
-    image.unmount()
-    image.mount()
+    image.power_on()
     node.start()
     faults = load.check()
     assert faults.all == [], calls

@@ -23,7 +23,7 @@ def powered(make_node: MakeNode) -> Iterator[tuple[NodeProcess, LoopImage]]:
     """A node, not yet started, whose data directory lies on an image of its own."""
     node = make_node(start=False, **SETTINGS)
     try:
-        image = LoopImage(node.data_dir, 256 * 2**20)
+        image = LoopImage(node.data_dir, 128 * 2**20)
     except NoLoopMounts as why:
         pytest.skip(f"power cuts need a loop-mounted ext4 image: {why}")
     yield node, image
@@ -60,8 +60,7 @@ def power_cuts(node: NodeProcess, image: LoopImage, count: int) -> tuple[Load, f
             image.cut_power()
         node.kill()
         load.join()
-        image.unmount()
-        image.mount()
+        image.power_on()
         start_again(node)
         faults = load.check()
         assert faults.all == [], f"round {number}, seed {load.seed}"
