@@ -1,6 +1,8 @@
 """What drills have in common: how often they go round, how long they last, and the one line of result each prints."""
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -13,13 +15,18 @@ def say(line: str) -> None:
             file.write(line + "\n")
 
 
-def rounds(default: int) -> int:
-    """How many rounds: DRILL_ROUNDS shortens a drill for a first look."""
-    return int(os.environ.get("DRILL_ROUNDS", default))
+def rounds(count: int) -> Iterator[int]:
+    """Numbers of rounds. DRILL_ROUNDS asks for fewer of them, DRILL_SECONDS for an end after so long; the line of result
+    says how many there were."""
+    began, limit_seconds = time.monotonic(), seconds(float("inf"))
+    for number in range(int(os.environ.get("DRILL_ROUNDS", count))):
+        if time.monotonic() - began > limit_seconds:
+            return
+        yield number
 
 
 def seconds(default: float) -> float:
-    """How long a load lasts: DRILL_SECONDS shortens it for a first look."""
+    """How long a load lasts, unless DRILL_SECONDS says otherwise."""
     return float(os.environ.get("DRILL_SECONDS", default))
 
 

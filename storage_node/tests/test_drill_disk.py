@@ -130,8 +130,9 @@ def test_a_full_disk_refuses_uploads_frees_what_is_deleted_and_works_again_witho
 def test_a_disk_full_again_and_again_loses_nothing(
     on_image: tuple[NodeProcess, LoopImage],
 ) -> None:
-    count, refused, acknowledged = rounds(5), 0, 0
-    for _ in range(count):
+    count = refused = acknowledged = 0
+    for _ in rounds(5):
+        count += 1
         load = live_through_full_disks(*on_image)
         refused, acknowledged = refused + load.refused, acknowledged + load.acknowledged
     say(
@@ -191,8 +192,9 @@ def test_failing_syncs_stop_writes_not_reads_and_nothing_acknowledged_is_missing
 ) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not here to make the disk fail; the quick suite does it at the seam")
-    count, acknowledged = rounds(12), 0
-    for number in range(count):
+    count = acknowledged = 0
+    for number in rounds(12):
+        count += 1
         calls = ("fdatasync", "fsync", "syncfs", "fsync,fdatasync,syncfs")[number % 4]
         acknowledged += sync_errors(*on_image, calls)
     say(

@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,11 +16,20 @@ from storage_node.tests.node_process import NodeProcess
 SETTINGS = {"SE_LOG_SIZE": "4MiB", "SE_LOG_LEVEL": "warning", "SE_TOMBSTONE_KEEP": "1s"}
 
 
-def kill_rounds(node: NodeProcess, count: int) -> tuple[Load, float]:
-    """(the load, seconds it took): after each kill everything acknowledged is there, whole, and nothing else."""
-    load = Load(node, seed=random.randrange(10**6))
+@dataclass
+class Kills:
+    """What the rounds came to."""
+
+    rounds: int = 0
+    acknowledged: int = 0
+    seconds: float = 0.0
+
+
+def kill_rounds(node: NodeProcess, numbers: Iterable[int]) -> Kills:
+    """After each kill everything acknowledged is there, whole, and nothing else."""
+    load, done = Load(node, seed=random.randrange(10**6)), Kills()
     began = time.monotonic()
-    for number in range(count):
+    for number in numbers:
         acknowledged = load.acknowledged
         load.start(housekeeping=number % 2 == 1)
         load.wait_for(acknowledged + 16)
@@ -28,22 +39,22 @@ def kill_rounds(node: NodeProcess, count: int) -> tuple[Load, float]:
         node.start()
         faults = load.check()
         assert faults.all == [], f"round {number}, seed {load.seed}"
-    return load, time.monotonic() - began
+        done.rounds, done.acknowledged = done.rounds + 1, load.acknowledged
+    done.seconds = time.monotonic() - began
+    return done
 
 
 def test_kill_9_under_uploads_edits_and_deletions_loses_nothing_and_leaves_nothing(
     make_node: MakeNode,
 ) -> None:
     """The quick form: two rounds, one of them with garbage collection and reconcile under way."""
-    load, _ = kill_rounds(make_node(**SETTINGS), 2)
-    assert load.acknowledged >= 32
+    assert kill_rounds(make_node(**SETTINGS), range(2)).acknowledged >= 32
 
 
 @pytest.mark.drill
 def test_two_hundred_kills_lose_nothing_and_leave_nothing(make_node: MakeNode) -> None:
-    count = rounds(200)
-    load, taken_seconds = kill_rounds(make_node(**SETTINGS), count)
+    done = kill_rounds(make_node(**SETTINGS), rounds(200))
     say(
-        f"kill -9: {count} rounds, {load.acknowledged} acknowledged changes, 0 lost, 0 torn, 0 leftovers "
-        f"({taken_seconds / count:.1f} s a round)"
+        f"kill -9: {done.rounds} rounds, {done.acknowledged} acknowledged changes, 0 lost, 0 torn, 0 leftovers "
+        f"({done.seconds / done.rounds:.1f} s a round)"
     )
