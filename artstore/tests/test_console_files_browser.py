@@ -1,14 +1,15 @@
 """Files through a real browser: up, found, looked at, edited, down, deleted, whatever their names."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, expect
 
 from artstore.tests.browser import Visit
-from artstore.tests.live import LiveSystem
 
 pytestmark = pytest.mark.browser
 
@@ -64,10 +65,9 @@ def test_awkward_names_come_back_through_the_browser(admin: Visit) -> None:
 
 
 def test_the_plain_form_stores_a_file_without_javascript(
-    visit: Begin, live_web: LiveSystem, tmp_path: Path
+    visit: Begin, admin_state: dict[str, Any]
 ) -> None:
-    plain = visit(java_script_enabled=False)
-    plain.log_in("admin", live_web.admin_password)
+    plain = visit(java_script_enabled=False, storage_state=admin_state)
     name = 'plain "form" отчёт.txt'
     plain.go("upload")
     plain.page.get_by_label("Tags").fill("alpha, бета")
@@ -95,42 +95,124 @@ def test_an_empty_file_is_a_file(admin: Visit) -> None:
     assert download(admin) == b""
 
 
-def test_a_form_without_a_file_is_refused_in_words(visit: Begin, live_web: LiveSystem) -> None:
-    plain = visit(java_script_enabled=False)
-    plain.log_in("admin", live_web.admin_password)
+def test_a_form_without_a_file_is_refused_in_words(
+    visit: Begin, admin_state: dict[str, Any]
+) -> None:
+    plain = visit(java_script_enabled=False, storage_state=admin_state)
     plain.go("upload")
     plain.page.locator("#file").evaluate("input => input.required = false")
     plain.page.get_by_role("button", name="Upload", exact=True).click()
     expect(plain.page.get_by_role("alert")).to_contain_text("no name")
 
 
-def test_several_files_are_dropped_and_the_one_that_fails_says_why(admin: Visit) -> None:
+DROP = """longName => {
+  const data = new DataTransfer();
+  for (let number = 1; number <= 9; number += 1) {
+    data.items.add(new File([`dropped ${number} `.repeat(9000)], `dropped ${number}.txt`));
+  }
+  data.items.add(new File(["refused"], longName));
+  window.states = new Set();
+  const queue = document.getElementById("queue");
+  new MutationObserver((changes) => changes.forEach(({ target }) => {
+    const row = target.closest("[data-state]");
+    if (row) window.states.add(`${row.dataset.state} ${row.querySelector("[data-percent]").textContent}`);
+  })).observe(queue, { subtree: true, attributes: true, childList: true });
+  const zone = document.querySelector("[data-drop-zone]");
+  zone.dispatchEvent(new DragEvent("dragenter", { dataTransfer: data, bubbles: true }));
+  zone.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_ten_files_are_dropped_each_shows_its_progress_and_the_one_that_fails_says_why(
+    admin: Visit,
+) -> None:
+    page = admin.page
     admin.go("upload")
-    admin.page.get_by_label("Metadata").fill("not json")
-    admin.page.evaluate(
-        """() => {
-          const data = new DataTransfer();
-          for (let number = 1; number <= 10; number += 1) {
-            data.items.add(new File([`dropped ${number}`], `dropped ${number}.txt`));
-          }
-          const zone = document.querySelector("[data-drop-zone]");
-          zone.dispatchEvent(new DragEvent("dragenter", { dataTransfer: data, bubbles: true }));
-          zone.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
-        }"""
-    )
-    rows = admin.page.locator(".queue-row")
+    page.get_by_label("Tags").fill("dropped")
+    page.evaluate(DROP, "n" * 260 + ".txt")
+    rows = page.locator(".queue-row")
     expect(rows).to_have_count(10)
-    admin.page.get_by_role("button", name="Upload", exact=True).click()
-    for row in rows.all():
-        expect(row).to_have_attribute("data-state", "failed", timeout=60_000)
-    expect(rows.first).to_contain_text("This is not valid JSON.")
-    admin.page.get_by_label("Metadata").fill('{"run": 7}')
-    for row in rows.all()[:9]:
-        row.get_by_role("button", name="Try again").click()
+    expect(page.locator("#tally")).to_have_text("0 of 10 stored")
+    page.get_by_role("button", name="Upload", exact=True).click()
     for row in rows.all()[:9]:
         expect(row).to_have_attribute("data-state", "done", timeout=60_000)
+        expect(row.locator("progress")).to_have_attribute("aria-label", re.compile("dropped"))
+        assert row.locator("progress").evaluate("bar => bar.value") == 100
     expect(rows.last).to_have_attribute("data-state", "failed")
-    expect(admin.page.locator("#tally")).to_have_text("9 of 10 stored")
+    expect(rows.last).to_contain_text("255")
+    expect(page.locator("#tally")).to_have_text("9 of 10 stored")
+    states = {state.split()[0] for state in page.evaluate("[...window.states]")}
+    assert {"sending", "storing", "done", "failed"} <= states
+    expect(rows.last.get_by_role("button", name="Try again")).to_be_visible()
+    admin.go("files?tags=dropped")
+    expect(page.locator("#results-title")).to_have_text("9 files")
+
+
+def test_a_file_is_found_by_a_word_of_its_description_looked_into_tagged_and_tells_its_story(
+    admin: Visit,
+) -> None:
+    page = admin.page
+    admin.go("upload")
+    page.get_by_label("Description").fill("Протоколы испытаний кариатиды")
+    page.get_by_label("Tags").fill("trial")
+    choose(admin, payload("record 1871.txt", "Первая строка протокола\n".encode() * 3000))
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.locator(".queue-row")).to_have_attribute("data-state", "done")
+    admin.go("files")
+    page.get_by_text("Words anywhere", exact=True).click()
+    # Another form of the word than the one that was written.
+    page.get_by_role("searchbox", name="Search files").fill("кариатида")
+    page.locator("#results").get_by_role("link", name="record 1871.txt", exact=True).click()
+    expect(page.locator(".preview-text")).to_contain_text("Первая строка протокола")
+    expect(page.get_by_text("download the file to see the rest")).to_be_visible()
+    page.get_by_role("link", name="Edit", exact=True).click()
+    page.get_by_label("Tags").fill("trial, museum")
+    page.get_by_role("button", name="Save").click()
+    story = page.locator(".timeline-list li")
+    expect(story.nth(0)).to_contain_text("Uploaded")
+    expect(story.nth(1)).to_contain_text("Edited: tags")
+    expect(story.nth(1)).to_contain_text("admin")
+    expect(story.nth(2)).to_contain_text(re.compile("Last verified.*(Not yet|20\\d\\d)", re.DOTALL))
+    expect(story.nth(3)).to_contain_text(re.compile("Expires.*in 30 days", re.DOTALL))
+
+
+EVIL_SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60" onload="document.title='taken'">
+<script>document.title = 'taken'</script><rect width="90" height="60" fill="teal"/></svg>"""
+
+
+def test_a_hostile_picture_or_page_is_shown_and_runs_nothing(admin: Visit) -> None:
+    page = admin.page
+    files: list[FilePayload] = [
+        {"name": "evil.svg", "mimeType": "image/svg+xml", "buffer": EVIL_SVG},
+        {
+            "name": "evil.html",
+            "mimeType": "text/html",
+            "buffer": b"<script>document.title='taken'</script>",
+        },
+        {"name": "no picture.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"},
+    ]
+    upload_with_script(admin, *files)
+    svg, html, png = [
+        link.get_attribute("href") for link in page.get_by_role("link", name="Open").all()
+    ]
+    page.goto(svg or "")
+    assert page.locator(".preview-picture img").evaluate(
+        "image => image.decode().then(() => image.width)"
+    )
+    page.goto(html or "")
+    expect(page.locator(".preview-text")).to_have_text("<script>document.title='taken'</script>")
+    page.goto(png or "")
+    expect(page.get_by_text("The browser cannot show this picture.")).to_be_visible()
+    assert admin.complaints == []
+    for address in (svg, html):
+        answer = page.goto(f"{address}/download?disposition=inline")
+        assert answer is not None
+        assert answer.headers["content-security-policy"] == "sandbox"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert page.title() != "taken"
+    # Chromium says of each page that its script was not run: that is what was wanted.
+    assert all("sandboxed" in complaint for complaint in admin.complaints)
+    admin.complaints.clear()
 
 
 def test_a_file_is_found_by_part_of_its_name_by_words_and_by_its_whole_name(admin: Visit) -> None:
@@ -214,9 +296,10 @@ def test_deleting_asks_in_a_dialog_that_escape_closes_and_focus_returns(admin: V
     ).to_be_visible()
 
 
-def test_the_checksum_and_the_curl_line_are_copied(visit: Begin, live_web: LiveSystem) -> None:
-    person = visit(permissions=["clipboard-read", "clipboard-write"])
-    person.log_in("admin", live_web.admin_password)
+def test_the_checksum_and_the_curl_line_are_copied(
+    visit: Begin, admin_state: dict[str, Any]
+) -> None:
+    person = visit(permissions=["clipboard-read", "clipboard-write"], storage_state=admin_state)
     upload_with_script(person, payload("copy'd name.txt"))
     person.page.get_by_role("link", name="Open").click()
     for source in ("checksum", "curl"):

@@ -213,7 +213,7 @@ def pages(furnished: LiveSystem) -> dict[str, str]:
         return str(found[0]["file_id"])
 
     file_id, text_id = file_named("photo 🏔️ sunrise.png"), file_named("stand-north_2026-11-21.csv")
-    program, person = first("service-accounts")["id"], first("admin-users", q="admin")["id"]
+    program, person = first("service-accounts")["id"], first("admin-users")["id"]
     run = first(f"storage-elements/{element}/sync-runs")["id"]
     return {
         "dashboard": "",
