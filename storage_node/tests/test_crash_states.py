@@ -19,6 +19,7 @@ import pytest
 
 from storage_node.index_schema import INDEX_FILE
 from storage_node.tests.crash_states import ACKNOWLEDGED, Disk, Operation, RecordingMedium, remains
+from storage_node.tests.drill_report import say
 from storage_node.tests.small_element import SmallElement, sha256
 from storage_node.upkeep import ExpireFile, Finding, MarkDamage, PurgeFile, QuarantineFiles
 
@@ -292,4 +293,10 @@ def base_with_tombstone(element: SmallElement) -> None:
 def test_the_same_with_any_two_operations_lost(tmp_path: Path, name: str) -> None:
     recorded = record(tmp_path / "se", base, SCENARIOS[name])
     checked = check(recorded, most_lost=2)
-    print(f"crash states: {name}: {checked} reopened, none wrong")
+    say(f"crash states: {name}: {checked} reopened, none wrong")
+
+
+@pytest.mark.drill
+def test_the_same_of_an_index_rebuild_with_any_two_operations_lost(tmp_path: Path) -> None:
+    checked = check(record(tmp_path / "se", base_with_tombstone, [], rebuild=True), most_lost=2)
+    say(f"crash states: index rebuild: {checked} reopened, none wrong")

@@ -16,6 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from storage_node import garbage, reconcile
 from storage_node.errors import Conflict, FileGone, NotFound, PreconditionFailed, ValidationFailed
+from storage_node.tests.drill_report import say
 from storage_node.tests.small_element import SmallElement
 
 GRACE, KEEP = timedelta(hours=24), timedelta(days=30)
@@ -223,6 +224,15 @@ TestEngineAgainstModel = Engine.TestCase
 TestEngineAgainstModel.settings = settings(max_examples=12, stateful_step_count=25, **COMMON)
 
 
+LONG_EXAMPLES, LONG_STEPS = 200, 50
+
+
 @pytest.mark.drill
 class TestEngineAgainstModelForLong(Engine.TestCase):
-    settings = settings(max_examples=200, stateful_step_count=50, **COMMON)
+    settings = settings(max_examples=LONG_EXAMPLES, stateful_step_count=LONG_STEPS, **COMMON)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        say(
+            f"engine against its model: {LONG_EXAMPLES} histories of up to {LONG_STEPS} steps ended"
+        )
