@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from apps.registry import elements
+from apps.registry import elements, tasks
 from apps.registry.models import FileRecord, StorageElement, SyncRun
 from apps.registry.tests import make
 
@@ -122,8 +122,10 @@ def test_rebuild_registry_fails_loudly_while_an_element_is_away(site: Any) -> No
 
 
 def test_an_embedded_node_is_registered_once_and_not_again_after_an_operator_removed_it(
-    start_site: Callable[..., Any], tmp_path: Path
+    start_site: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    enqueued: list[str] = []
+    monkeypatch.setattr(tasks.run_sync, "delay", enqueued.append)
     site = start_site()
     StorageElement.objects.all().delete()
     ca_file = tmp_path / "ca.pem"
@@ -137,3 +139,4 @@ def test_an_embedded_node_is_registered_once_and_not_again_after_an_operator_rem
     assert not StorageElement.objects.exists()
     run("register_element", "Edit", site.element.url, "--ca-file", str(ca_file))
     assert run(*arguments) == "", "it is back, at the address it had"
+    assert len(enqueued) == 2, "each registration starts a full sync"

@@ -51,7 +51,9 @@ def statuses() -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize(("lost", "asks"), [(2, False), (5, True)])
+@pytest.mark.parametrize(
+    ("lost", "asks"), [pytest.param(2, False, marks=pytest.mark.drill), (5, True)]
+)
 def test_a_restored_copy_is_followed_without_a_mass_deletion_unasked(
     start_site: Any, tmp_path: Path, settings: Any, lost: int, asks: bool
 ) -> None:

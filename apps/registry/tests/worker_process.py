@@ -49,7 +49,8 @@ class WorkerProcess:
         queues = {"conn_string": queue_conninfo(own_database_url()), "init_extension": False}
         sender = Celery(broker="pgmq://", set_as_current=False)
         sender.conf.broker_transport_options = queues
-        sender.send_task("registry.run_sync", [str(run_id)])
+        with sender.connection_for_write() as connected:
+            sender.send_task("registry.run_sync", [str(run_id)], connection=connected)
 
     def kill(self) -> None:
         """kill -9: nothing is said, nothing is given back."""

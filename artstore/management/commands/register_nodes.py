@@ -26,7 +26,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        now, ca_pem = timezone.now(), options["ca_file"].read_text(encoding="utf-8")
+        now, ca_pem = timezone.now(), options["ca_file"].read_text(encoding="utf-8").strip()
         for storage_id, name, url in options["node"]:
             known = StorageElement.objects.filter(storage_id=storage_id).first()
             if known is None and elements.was_removed(storage_id):
