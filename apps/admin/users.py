@@ -25,6 +25,7 @@ from apps.admin.principals import Principal
 from artstore.errors import Conflict, NotFound, ValidationError
 
 _USERNAME = re.compile(r"[\w.@+-]{3,50}")
+_LOOK_ALIKE = {"LATIN", "CYRILLIC", "GREEK"}
 _GENERATED_PASSWORD_BYTES = 18
 EDITABLE = ("email", "role", "is_active")
 
@@ -44,6 +45,9 @@ def create(draft: NewUser, by: audit.Actor | None, now: dt.datetime) -> User:
             _("The user was not created: the role is not known."),
             details={"role": [", ".join(Role.values)]},
         )
+    if sessions.find(username) is not None:
+        # Before there is a statement with a hash in it, which PostgreSQL would log as it fails.
+        raise _name_taken(username)
     user = User(
         username=username, email=draft.email, role=draft.role, created_at=now, updated_at=now
     )
@@ -53,9 +57,7 @@ def create(draft: NewUser, by: audit.Actor | None, now: dt.datetime) -> User:
             user.save(force_insert=True)
             audit.record(by, "user.create", username, {"role": draft.role}, now)
     except IntegrityError as failure:
-        raise Conflict(
-            _("The user was not created: the name %(name)s is taken.") % {"name": username}
-        ) from failure
+        raise _name_taken(username) from failure
     return user
 
 
@@ -210,6 +212,15 @@ def _set_password(user: User, password: str, field_name: str) -> None:
     user.set_password(password)
 
 
+def _name_taken(username: str) -> Conflict:
+    return Conflict(_("The user was not created: the name %(name)s is taken.") % {"name": username})
+
+
+def _alphabets(name: str) -> set[str]:
+    """Which of the alphabets whose letters look alike the name uses."""
+    return {unicodedata.name(letter, "").partition(" ")[0] for letter in name} & _LOOK_ALIKE
+
+
 def _valid_username(username: str) -> str:
     normal = unicodedata.normalize("NFKC", username)
     problem = None
@@ -217,6 +228,8 @@ def _valid_username(username: str) -> str:
         problem = _("Use 3 to 50 letters, digits, or the characters . @ + - _")
     elif normal.casefold().startswith(SERVICE_PREFIX) or normal.casefold() == SYSTEM_SUBJECT:
         problem = _("This name is reserved for programs.")
+    elif len(_alphabets(normal)) > 1:
+        problem = _("Write the name in one alphabet: others have letters that look the same.")
     if problem:
         raise ValidationError(
             _("The user was not created: the name is not valid."),

@@ -39,6 +39,8 @@ DURABLE: dict[str, str] = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
+    # Statements hold values, password hashes among them; the error itself is logged all the same.
+    "log_min_error_statement": "panic",
 }
 # For tests, whose data nobody will miss after a power cut.
 VOLATILE: dict[str, str] = DURABLE | {

@@ -2,9 +2,10 @@
 
 import threading
 import uuid
+from collections.abc import Callable
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
 
@@ -283,3 +284,34 @@ def test_processes_that_start_together_make_one_first_admin() -> None:
         thread.join()
     assert User.objects.count() == 1
     assert len([password for password in made if password]) == 1
+
+
+@pytest.mark.parametrize("name", ["аdmin", "bοb", "Маriа"])
+def test_a_name_of_two_look_alike_alphabets_is_refused(admin: Client, name: str) -> None:
+    """Nobody is created to be mistaken for somebody in the audit log or as an uploader."""
+    refused = make.post(
+        admin, "/admin-users", username=name, password=make.PASSWORD, role="readonly"
+    )
+    assert refused.status_code == 400
+    assert "one alphabet" in refused.json()["error"]["details"]["username"][0]
+
+
+@pytest.mark.parametrize("name", ["Мария", "Мария-2", "Μαρία", "張偉明", "x.y@z"])
+def test_a_name_of_one_alphabet_is_taken_whatever_that_is(admin: Client, name: str) -> None:
+    made = make.post(admin, "/admin-users", username=name, password=make.PASSWORD, role="readonly")
+    assert made.status_code == 201
+
+
+def test_a_taken_name_is_refused_before_a_statement_holds_the_hash(admin: Client) -> None:
+    """PostgreSQL logs statements that fail, with their values."""
+    make.user(username="bob")
+    statements: list[str] = []
+
+    def note(execute: Callable, sql: str, params: object, *rest: object) -> object:
+        statements.append(f"{sql} {params}")
+        return execute(sql, params, *rest)
+
+    with connection.execute_wrapper(note):
+        body = {"username": "bob", "password": make.PASSWORD, "role": "readonly"}
+        assert make.post(admin, "/admin-users", **body).status_code == 409
+    assert not [text for text in statements if "argon2" in text]
