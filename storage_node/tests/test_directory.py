@@ -12,13 +12,17 @@ from uuid import UUID
 import pytest
 
 from storage_node import directory, medium, reconcile
+from storage_node.directory import Identity
 from storage_node.errors import RefusedToStart
+from storage_node.medium import Medium
+from storage_node.records import Kind
 from storage_node.tests.faulty_medium import FaultyMedium
 from storage_node.tests.small_element import START, SmallElement, sha256
 from storage_node.verify import verify
+from storage_node.wal_scan import replayed, scan
 
 ROOT = Path(__file__).resolve().parents[2]
-FORMAT_1 = Path(__file__).parent / "data" / "format-1"
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -267,12 +271,17 @@ def test_verify_refuses_what_can_not_be_opened(tmp_path: Path) -> None:
 # Format 1, a contract over time
 
 
-def test_a_directory_of_format_1_opens(tmp_path: Path) -> None:
-    """As git gives it: no empty directories, no index; two files and an edit are only in its log."""
-    path = tmp_path / "format-1"
-    shutil.copytree(FORMAT_1, path)
-    element = SmallElement(path, settings={"storage_id": "se-format-1", "init": False}).open()
-    expected = json.loads((FORMAT_1.parent / "format-1.json").read_text())
+@pytest.mark.parametrize("name", ["format-1", "format-1-all"])
+def test_a_directory_of_format_1_opens(tmp_path: Path, name: str) -> None:
+    """As git gives it: no empty directories, no index; some changes are only in its log. `format-1-all` has files of every status,
+    unknown keys, a quarantine, and unreplayed records with a body inside, a part, an edit, a purge and a closed id."""
+    made, path = DATA / name, tmp_path / name
+    shutil.copytree(made, path)
+    said: list[str] = []
+    verify(path, said.append)
+    assert said[0].startswith("log not replayed: ")
+    element = SmallElement(path, settings={"storage_id": f"se-{name}", "init": False}).open()
+    expected = json.loads((DATA / f"{name}.json").read_text())
     told = sorted(
         (json.loads(item) for item in element.items(limit=1000)),
         key=lambda item: str(item["file_id"]),
@@ -282,5 +291,49 @@ def test_a_directory_of_format_1_opens(tmp_path: Path) -> None:
     for item in told:
         if item["status"] == "active":
             assert sha256(element.body(UUID(item["file_id"]))) == item["checksum"]
+    assert element.names_under("incoming") == []
     assert reconcile.run(element.store, START, "test")["findings"] == expected["findings"]
     element.crash()
+    # The standalone script checks the same bytes, and finds what the node finds.
+    script = subprocess.run(
+        [sys.executable, ROOT / "docs" / "verify_directory.py", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {finding: script.stdout.count(f"{finding} ") for finding in expected["findings"]}
+    assert found == expected["findings"], script.stdout
+    assert script.returncode == int(any(expected["findings"].values()))
+
+
+def test_a_directory_of_format_1_holds_what_it_is_there_to_show(tmp_path: Path) -> None:
+    path = tmp_path / "format-1-all"
+    shutil.copytree(DATA / "format-1-all", path)
+    before = tree(path)
+    log_id = Identity.from_json((path / "node.json").read_bytes()).log_id
+    medium = Medium(path)
+    found = scan(medium, log_id)
+    kinds = {record.kind for _, record in replayed(medium, found, found.checkpoint_lsn + 1)}
+    assert kinds == {Kind.PUT, Kind.SET, Kind.PURGE, Kind.TOMBSTONE}
+    assert tree(path) == before
+    medium.close()
+    element = SmallElement(path, settings={"storage_id": "se-format-1-all", "init": False}).open()
+    assert element.counts() == {"active": 4, "expired": 1, "deleted": 1, "damaged": 2}
+    notes = [json.loads(note.read_text()) for note in (path / "quarantine").rglob("note.json")]
+    assert {note["finding"] for note in notes} == {"orphaned_file", "corrupt_attributes"}
+    [kept] = [
+        json.loads(attributes.read_text())
+        for attributes in (path / "files").rglob("future_*.attr.json")
+    ]
+    # Written by replay, with the edit that was only in the log; keys of a later version are still there.
+    assert kept["description"] == "edited, the unknown keys stay"
+    assert (kept["legal_hold"]["by"], kept["zz_later"]) == ("court", 7)
+    element.crash()
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {
+        str(found.relative_to(path)): found.read_bytes()
+        for found in path.rglob("*")
+        if found.is_file()
+    }
