@@ -15,6 +15,7 @@ RUSSIAN = {
     "The element counts 12 files and listed 11: what was listed is applied, and nothing was marked "
     "as missing.": "12",
     "The address https://10.0.0.1 was refused: it is a private address.": "https://10.0.0.1",
+    "the log could not be synced (Input/output error)": "Input/output error",
     "The element cannot be reached, or broke off the connection.": "",
 }
 

@@ -58,6 +58,21 @@ DELETION_REASONS = {
     "element_removed": _("Its element was removed"),
 }
 
+DEPENDENCIES = {"database": _("Database"), "workers": _("Background workers")}
+# What health checks say, here so that it has words in every language.
+SAID_BY_CHECKS = (_("no background worker gave a sign of life lately"),)
+# And what nodes say of their disks.
+SAID_BY_NODES = (
+    _("the disk failed (%(error)s)"),
+    _("a checkpoint failed (%(error)s)"),
+    _("the log could not be synced (%(error)s)"),
+    _("an upload could not be synced (%(error)s)"),
+    _("a durable change could not be applied (%(error)s)"),
+    _("room could not be kept ready (%(error)s)"),
+    _("the thread that writes has ended, see the log"),
+    _("stopped while the disk was full"),
+)
+
 FINDINGS = {
     "orphaned_file": _("Bytes without attributes"),
     "missing_file": _("Bytes missing"),
@@ -119,6 +134,7 @@ def words(value: str, kind: str) -> Any:
         "run_trigger": RUN_TRIGGERS,
         "deletion": DELETION_REASONS,
         "finding": FINDINGS,
+        "dependency": DEPENDENCIES,
     }
     plain = {"retention": RETENTIONS, "file_status": FILE_STATUSES, "status": ELEMENT_STATUSES}
     if kind in plain:
