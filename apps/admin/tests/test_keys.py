@@ -228,7 +228,7 @@ def test_an_unknown_key_makes_one_fresh_look_and_a_flood_does_not(
         assert not any(other_process.public_key(f"made-up-{number}") for number in range(50))
 
 
-def test_private_keys_cannot_be_read_from_a_database_dump() -> None:
+def test_prior_art_35_private_keys_cannot_be_read_from_a_database_dump() -> None:
     with connection.cursor() as cursor:
         cursor.execute("select to_jsonb(k)::text from artstore_admin_signingkey k")
         dump = " ".join(row[0] for row in cursor.fetchall())

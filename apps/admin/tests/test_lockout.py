@@ -86,7 +86,7 @@ def test_five_failures_lock_and_even_the_right_password_waits() -> None:
     assert 890 <= int(right.headers["Retry-After"]) <= 900
 
 
-def test_a_name_nobody_has_is_locked_just_the_same() -> None:
+def test_prior_art_35_a_name_nobody_has_is_locked_just_the_same() -> None:
     person = make.user()
     fail(person.username, 5)
     fail("nobody-here", 5)

@@ -39,7 +39,7 @@ def test_the_name_is_found_in_any_case_and_kept_as_it_was_made() -> None:
     assert me["username"] == person.username == "Grace.Hopper"
 
 
-def test_unknown_wrong_and_inactive_are_one_answer() -> None:
+def test_prior_art_35_unknown_wrong_and_inactive_are_one_answer() -> None:
     make.user("admin", username="somebody")
     make.user("admin", username="sleeper", is_active=False)
     answers = [
@@ -169,3 +169,11 @@ def test_ended_sessions_are_forgotten_and_live_ones_kept() -> None:
     make.login(person)
     sessions.forget_ended(timezone.now())
     assert RefreshFamily.objects.count() == RefreshToken.objects.count() == 1
+
+
+def test_prior_art_35_a_refresh_token_opens_nothing_as_an_access_token() -> None:
+    pair = make.login(make.user())
+    for path in ("/admin-auth/me", "/files", "/admin-users", "/storage-elements"):
+        assert make.bearer(pair.refresh_token).get(f"/api/v1{path}").status_code == 401
+    swapped = make.post(NOBODY, "/admin-auth/refresh", refresh_token=pair.access_token[:255])
+    assert swapped.status_code == 401

@@ -255,7 +255,7 @@ def test_an_edit_that_changes_nothing_writes_nothing(admin: Client) -> None:
     assert not AuditEvent.objects.filter(action="user.edit").exists()
 
 
-def test_the_first_admin_is_made_once_with_a_generated_password() -> None:
+def test_prior_art_35_the_first_admin_is_made_once_with_a_generated_password() -> None:
     password = users.ensure_first_admin("admin", None, timezone.now())
     assert make.login(User.objects.get(username="admin"), str(password))
     assert users.ensure_first_admin("admin", None, timezone.now()) is None
