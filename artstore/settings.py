@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 from artstore import broker, logs, static_digest
+from artstore.pooling import PooledConnection
 
 
 class _Environment(FileAwareMapping):  # type: ignore[misc]  # the library is not typed
@@ -55,12 +56,12 @@ ARTSTORE_DIGEST_KEY = env.str("ARTSTORE_DIGEST_KEY")
 
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 _pool_size = env.int("ARTSTORE_DATABASE_POOL_SIZE", default=0)
+_pool = {"min_size": 1, "max_size": _pool_size, "connection_class": PooledConnection}
 DATABASES["default"] |= {
-    "ENGINE": "django_prometheus.db.backends.postgresql",
+    "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": 0 if _pool_size else env.int("ARTSTORE_DATABASE_MAX_AGE_SECONDS", default=60),
     "CONN_HEALTH_CHECKS": True,
-    "OPTIONS": DATABASES["default"].get("OPTIONS", {})
-    | ({"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {}),
+    "OPTIONS": DATABASES["default"].get("OPTIONS", {}) | ({"pool": _pool} if _pool_size else {}),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -86,6 +87,7 @@ INSTALLED_APPS = [
     "apps.query",
 ]
 MIDDLEWARE = [
+    "artstore.unread.UnreadBodyMiddleware",
     "artstore.api.RequestIdMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -280,6 +282,8 @@ ARTSTORE_SEARCH_TIMEOUT_SECONDS = env.float("ARTSTORE_SEARCH_TIMEOUT_SECONDS", d
 # Rows in one CSV of a search result; the file's name says when there would be more.
 ARTSTORE_EXPORT_FILES = env.int("ARTSTORE_EXPORT_FILES", default=100_000)
 ARTSTORE_QUERY_CACHE_SECONDS = env.float("ARTSTORE_QUERY_CACHE_SECONDS", default=30)
+# Shared with the nginx in front, which then fetches downloads from the elements itself; empty: no.
+ARTSTORE_HANDOVER_SECRET = env.str("ARTSTORE_HANDOVER_SECRET", default="")
 ARTSTORE_QUERY_CACHE_FILES = env.int("ARTSTORE_QUERY_CACHE_FILES", default=10_000)
 
 # --- Background work --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
+from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -22,6 +23,11 @@ from apps.admin.models import AccountStatus, RefreshFamily, ServiceAccount, User
 from apps.admin.principals import Principal
 
 __all__ = ["BearerAuthentication", "Principal", "SessionBackend", "client_address", "principal_of"]
+
+_LIVE_ACCOUNT = (
+    f"select id, client_id, scopes from {ServiceAccount._meta.db_table}"  # noqa: S608 - the table's name is ours
+    " where client_id = %s and status = %s"
+)
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -96,10 +102,13 @@ def _user_principal(claims: tokens.AccessClaims, session_id: uuid.UUID) -> Princ
 
 
 def _service_principal(claims: tokens.AccessClaims) -> Principal:
-    account = ServiceAccount.objects.filter(
-        client_id=claims.subject, status=AccountStatus.ACTIVE
-    ).first()
-    if account is None:
+    # Every call of a program begins here: one plain statement, without the price of a query set.
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE_ACCOUNT, [claims.subject, AccountStatus.ACTIVE.value])
+        row = cursor.fetchone()
+    if row is None:
         raise InvalidToken("The service account of this token is suspended or gone.")
-    scopes = frozenset(account.scopes) & claims.scopes
-    return Principal("service_account", account.client_id, account.id, scopes=scopes)
+    account_id, client_id, scopes = row
+    return Principal(
+        "service_account", client_id, account_id, scopes=frozenset(scopes) & claims.scopes
+    )

@@ -6,6 +6,7 @@ here. Refresh tokens are opaque rows: `sessions.py`. Which key signs: `keys.py`.
 """
 
 import datetime as dt
+import hashlib
 import re
 import threading
 import uuid
@@ -36,6 +37,7 @@ _LONGEST_TOKEN_CHARACTERS = 8192
 # An element token is made anew when it has less than this left, so a call never starts late.
 _RENEW_BEFORE_SECONDS = 60
 _CACHED_ELEMENT_TOKENS = 10_000
+_READ_TOKENS = 10_000
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,17 @@ def read_access_token(token: str, now: dt.datetime) -> AccessClaims:
     """The claims of an access token of ours; `InvalidToken` for anything else."""
     if len(token) > _LONGEST_TOKEN_CHARACTERS:
         raise InvalidToken("This token is too long to be one of ours.")
+    digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+    known = _read_tokens.get(digest, now)
+    if known is not None:
+        return known
+    claims = _checked_claims(token, now)
+    found = _access_claims(claims)
+    _read_tokens.put(digest, str(jwt.get_unverified_header(token)["kid"]), claims["exp"], found)
+    return found
+
+
+def _checked_claims(token: str, now: dt.datetime) -> Mapping[str, Any]:
     try:
         claims = KeyringBackend(ACCESS_TYPE, API_AUDIENCE).decode(token)  # type: ignore[arg-type]  # simplejwt types the text as its Token class
     except (TokenBackendError, ValueError) as failure:
@@ -117,7 +130,7 @@ def read_access_token(token: str, now: dt.datetime) -> AccessClaims:
     if any(claim not in claims for claim in _REQUIRED_CLAIMS) or claims["exp"] <= now.timestamp():
         # Clocks may differ for the beginning of a token's life; the end is not stretched.
         raise InvalidToken("The token is not valid here, or has expired.")
-    return _access_claims(claims)
+    return claims
 
 
 def element_token(
@@ -179,6 +192,32 @@ class _ElementTokens:
 
 
 _element_tokens = _ElementTokens()
+
+
+class _ReadTokens:
+    """Access tokens whose signature this process has verified, by their digest. What they allow is
+    asked of the database each time; a token is read anew when its key is dropped. Bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: OrderedDict[bytes, tuple[str, float, AccessClaims]] = OrderedDict()
+
+    def get(self, digest: bytes, now: dt.datetime) -> AccessClaims | None:
+        with self._lock:
+            known = self._claims.get(digest)
+        if known is None:
+            return None
+        kid, expires_at, claims = known
+        return claims if now.timestamp() < expires_at and keyring.knows(kid) else None
+
+    def put(self, digest: bytes, kid: str, expires_at: float, claims: AccessClaims) -> None:
+        with self._lock:
+            self._claims[digest] = (kid, expires_at, claims)
+            while len(self._claims) > _READ_TOKENS:
+                self._claims.popitem(last=False)
+
+
+_read_tokens = _ReadTokens()
 
 
 def _sign_for_element(

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -49,13 +48,6 @@ class UploadView(APIView):
     def put(self, request: Request) -> Response:
         return self.post(request)
 
-    def finalize_response(
-        self, request: Request, response: Response, *args: Any, **kwargs: Any
-    ) -> Response:
-        answered = super().finalize_response(request, response, *args, **kwargs)
-        linger_after(answered, request, self.client_body)
-        return answered
-
 
 def open_body(request: HttpRequest | Request) -> ClientBody:
     """The request's body, not read yet; silence in it is limited from here on."""
@@ -88,17 +80,6 @@ def query_texts(query_string: str) -> dict[str, list[str]]:
             raise multipart.malformed(name[:64], _("The value is not valid UTF-8.")) from failure
         found.setdefault(name, []).append(text)
     return found
-
-
-def linger_after(
-    response: HttpResponseBase, request: HttpRequest | Request, read: ClientBody
-) -> None:
-    """When the answer is out and the body was not read: wait for the client to see it."""
-    connection = request.META.get("gunicorn.socket")
-    if body.too_much_to_drain(read):
-        body.announce_close(request.META)
-    # Closers run after the server has written the answer; HttpResponse has no public way to add one.
-    response._resource_closers.append(lambda: body.linger(connection, read))  # type: ignore[attr-defined]
 
 
 def answer(stored: Stored, request: Request) -> Response:

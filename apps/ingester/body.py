@@ -8,11 +8,8 @@ body for a complete one. Its readers can do better when asked for whatever has c
 `read_piece` does. Under another server the plain `read` serves.
 """
 
-import contextlib
 import hashlib
 import socket
-import struct
-import time
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -28,6 +25,7 @@ from gunicorn.http.errors import (
 )
 
 from apps.ingester.errors import IncompleteBody
+from artstore.unread import limit_silence
 
 PIECE_BYTES = 1024 * 1024
 _PLAIN_READ_BYTES = 64 * 1024
@@ -38,10 +36,6 @@ _BROKEN_CHUNKS = (
     InvalidHeader,
     LimitRequestHeaders,
 )
-# How long an answer given before the body was read waits for the client to read it: closing at
-# once would reset the connection and throw the answer away.
-LINGER_SECONDS = 10.0
-LINGER_SILENCE_SECONDS = 2.0
 
 
 class ClientBody:
@@ -77,13 +71,6 @@ class ClientBody:
             self.finished = True
         return piece
 
-    def drain(self, seconds: float = LINGER_SECONDS) -> None:
-        """Read and forget the rest, for `seconds` at most."""
-        deadline = time.monotonic() + seconds
-        with contextlib.suppress(IncompleteBody):
-            while not self.finished and time.monotonic() < deadline:
-                self.read_piece()
-
     def _end(self) -> None:
         if self.declared_bytes is not None and self.received_bytes < self.declared_bytes:
             self.broken = True
@@ -113,51 +100,6 @@ def client_body(environ: dict[str, Any], stall_seconds: float) -> ClientBody:
     if connection is not None:
         limit_silence(connection, socket.SO_RCVTIMEO, stall_seconds)
     return ClientBody(_reader(stream, declared), declared)
-
-
-def limit_silence(connection: socket.socket, option: int, seconds: float) -> None:
-    """Fail a receive or send in which no byte moves for `seconds`.
-
-    The kernel's own timeouts, because Python's limit a whole `sendall`, however well it goes.
-    """
-    whole = int(seconds)
-    timeval = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
-    connection.setsockopt(socket.SOL_SOCKET, option, timeval)
-
-
-def too_much_to_drain(read: ClientBody) -> bool:
-    """Whether the rest of the body is so long that the connection will rather be closed."""
-    if read.finished:
-        return False
-    return read.declared_bytes is None or read.declared_bytes - read.received_bytes > PIECE_BYTES
-
-
-def announce_close(environ: dict[str, Any]) -> None:
-    """Have the answer say that the connection ends with it.
-
-    An application cannot: gunicorn drops hop-by-hop headers. Its answer object can, and is found
-    where gunicorn itself hands it in.
-    """
-    hints = environ.get("wsgi.early_hints")
-    for cell in getattr(hints, "__closure__", None) or ():
-        force_close = getattr(cell.cell_contents, "force_close", None)
-        if callable(force_close):
-            force_close()
-
-
-def linger(connection: socket.socket | None, body: ClientBody) -> None:
-    """After an answer that came before the whole body: let the client read it before closing.
-
-    A client that is still sending has its bytes thrown away for a while; then the connection is
-    shut, and what it still sends is its own loss.
-    """
-    if connection is None or body.finished or body.broken:
-        return
-    limit_silence(connection, socket.SO_RCVTIMEO, LINGER_SILENCE_SECONDS)
-    body.drain()
-    if not body.finished:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _reader(stream: Any, declared: int | None) -> Callable[[], bytes]:

@@ -54,6 +54,20 @@ class UploadFields:
     ttl_days: int | None = DEFAULT_TTL_DAYS
     checksum: str = ""
 
+    @property
+    def texts(self) -> dict[str, Any]:
+        """What can still be changed once the file is stored, as an edit of it would say it."""
+        return texts_of(self)
+
+
+def texts_of(described: Any) -> dict[str, Any]:
+    """Description, tags and metadata of whatever has them: fields, a record, an element's word."""
+    return {
+        "description": described.description,
+        "tags": list(described.tags),
+        "metadata": dict(described.metadata),
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class FileName:

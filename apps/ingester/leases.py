@@ -24,12 +24,29 @@ RENEWALS_PER_LEASE = 4
 
 
 class Hold:
-    """One upload's claim on its row. `lost` once somebody else took the row over or settled it."""
+    """One upload's claim on its row. `lost` once somebody else took the row over or settled it;
+    `pinned` once this very attempt has bound the row to its element."""
 
-    def __init__(self, file_id: uuid.UUID, lease: Lease) -> None:
+    def __init__(self, file_id: uuid.UUID, lease: Lease, pinned: bool = False) -> None:
         self.file_id = file_id
         self.lease = lease
+        self.pinned = pinned
         self.lost = False
+
+    def pin(self) -> bool:
+        """Bind the row to its element, before the first byte leaves for it."""
+        self.pinned = self.pinned or FileRecord.pin(self.file_id, self.lease)
+        return self.pinned
+
+    def unpin(self) -> None:
+        """The element promised never to hold the file."""
+        FileRecord.unpin(self.file_id, self.lease)
+        self.pinned = False
+
+    def unpin_unsent(self) -> None:
+        """No byte left in this attempt. What an earlier one pinned stays so: its bytes may live."""
+        if self.pinned:
+            self.unpin()
 
 
 class Keeper:
@@ -41,9 +58,8 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def keeping(self, file_id: uuid.UUID, lease: Lease) -> Iterator[Hold]:
+    def keeping(self, hold: Hold) -> Iterator[Hold]:
         """Keep the lease for as long as the block runs."""
-        hold = Hold(file_id, lease)
         with self._changed:
             self._holds.add(hold)
             if self._thread is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from apps.ingester import metrics, nodes
+from apps.ingester import metrics, nodes, transfer
 from apps.registry import credentials
 from apps.registry.errors import NodeFailure
 from apps.registry.models import FileRecord
@@ -54,6 +54,8 @@ def _settle(record: FileRecord, lease: Lease) -> str:
     database.release()
     try:
         found = nodes.client(element, credentials.SYSTEM_SUBJECT).abandon(record.file_id)
+        if found is not None:
+            found = transfer.add_owed_texts(element, record, found, credentials.SYSTEM_SUBJECT)
     except NodeFailure as failure:
         logger.warning("upload %s waits for %s: %s", record.file_id, element.storage_id, failure)
         return "waiting"

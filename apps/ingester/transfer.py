@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from apps.ingester import nodes
 from apps.ingester.content import Content
 from apps.ingester.errors import StorageFull, UploadFailed
+from apps.ingester.fields import texts_of
 from apps.ingester.incoming import IncomingFile
 from apps.ingester.leases import Hold
 from apps.ingester.placement import Refusal
@@ -53,27 +54,41 @@ class IdGivenUp(Exception):
 class _Body:
     """The bytes on their way, which pins the row before the first of them leaves."""
 
-    def __init__(self, hold: Hold, content: Content) -> None:
+    def __init__(self, hold: Hold, incoming: IncomingFile) -> None:
         self.started = False
         self._hold = hold
-        self._content = content
+        self._incoming = incoming
 
     def __iter__(self) -> Iterator[bytes]:
         self.start()
-        for piece in self._content.pieces():
+        content = self._incoming.content
+        for piece in content.pieces():
             if self._hold.lost:
                 raise UploadFailed(_LOST)
+            if content.sha256:
+                self._keep_late_texts()
             if piece:
                 yield piece
 
     def start(self) -> None:
         if self.started:
             return
-        pinned = FileRecord.pin(self._hold.file_id, self._hold.lease)
+        pinned = self._hold.pin()
         database.release()
         if not pinned:
             raise UploadFailed(_LOST)
         self.started = True
+
+    def _keep_late_texts(self) -> None:
+        """All fields are known and the last piece has not left: the row learns of texts that came
+        behind the bytes before the element can commit, so no crash loses them."""
+        final = self._incoming.final_fields()
+        if final.texts == self._incoming.fields.texts:
+            return
+        kept = FileRecord.describe(self._hold.file_id, self._hold.lease, final.texts)
+        database.release()
+        if not kept:
+            raise UploadFailed(_LOST)
 
 
 _LOST = "The upload was given up because its server fell silent for too long. Send it again."
@@ -87,7 +102,7 @@ def deliver(
     Raises `ElementRefused`, `IdGivenUp`, or the `ArtStoreError` the client is to see.
     """
     content = incoming.content
-    body = _Body(hold, content)
+    body = _Body(hold, incoming)
     client = nodes.client(element, subject)
     if content.size_bytes == 0:
         # There is no byte to withhold or to pin at: the request itself stores the file.
@@ -101,6 +116,8 @@ def deliver(
         # The client's own fault, or our own: the element's connection was cut before the last byte.
         if body.started:
             _give_up(element, hold, subject, failure)
+        else:
+            hold.unpin_unsent()
         raise
     _compare(content, stored.attributes)
     return stored.attributes
@@ -112,21 +129,30 @@ def add_late_texts(
     """Give the element the texts that followed a large file in its form.
 
     Until that is done nobody was told that the file is stored; if it fails, the row stays as after
-    a lost answer.
+    a lost answer, and says which texts are owed.
     """
-    final = incoming.final_fields()
-    texts = {
-        "description": final.description,
-        "tags": list(final.tags),
-        "metadata": dict(final.metadata),
-    }
-    if (held.description, list(held.tags), dict(held.metadata)) == tuple(texts.values()):
+    final = incoming.final_fields().texts
+    if texts_of(held) == final:
         return held
     database.release()
     try:
-        return nodes.client(element, subject).edit_file(held.file_id, texts)
+        return nodes.client(element, subject).edit_file(held.file_id, final)
     except NodeFailure as failure:
         raise _unknown() from failure
+
+
+def add_owed_texts(
+    element: StorageElement, record: FileRecord, held: FileAttributes, subject: str
+) -> FileAttributes:
+    """The same for an upload whose sender was lost before it could: its row says what is owed.
+
+    A file that was edited since is left as it is. Raises what the element's refusal is.
+    """
+    owed = texts_of(record)
+    if held.revision > 1 or texts_of(held) == owed:
+        return held
+    database.release()
+    return nodes.client(element, subject).edit_file(held.file_id, owed, held.revision)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,11 +162,12 @@ class _Outcome:
     subject: str
 
 
-def find_stored(element: StorageElement, hold: Hold, subject: str) -> FileAttributes | None:
-    """What the element holds under this id from an earlier attempt, if anything."""
+def find_stored(element: StorageElement, record: FileRecord, subject: str) -> FileAttributes | None:
+    """What the element holds of this row from an earlier attempt, if anything, fully described."""
     database.release()
     try:
-        return nodes.client(element, subject).get_file(hold.file_id).attributes
+        held = nodes.client(element, subject).get_file(record.file_id).attributes
+        return add_owed_texts(element, record, held, subject)
     except (NodeFileNotFound, NodeFileGone):
         return None
     except NodeFailure as failure:
@@ -159,9 +186,10 @@ def _after_failure(
 ) -> FileAttributes:
     failure = outcome.failure
     if isinstance(failure, NodeFileGone):
-        FileRecord.unpin(hold.file_id, hold.lease)
+        hold.unpin()
         raise IdGivenUp(failure.file_status == "abandoned") from failure
     if not outcome.started:
+        hold.unpin_unsent()
         _raise_refusal(failure)
     found = _give_up(element, hold, outcome.subject, failure)
     content = incoming.content
@@ -183,7 +211,7 @@ def _give_up(
             raise _unknown() from silent
         return None
     if found is None:
-        FileRecord.unpin(hold.file_id, hold.lease)
+        hold.unpin()
     return found
 
 

@@ -15,11 +15,11 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils.translation import gettext as _
 
 from apps.admin.principals import Principal
-from apps.ingester import idempotency, metrics, placement, transfer
+from apps.ingester import fields, idempotency, metrics, placement, transfer
 from apps.ingester.errors import IdempotencyMismatch, UploadFailed, UploadGone, UploadInProgress
 from apps.ingester.idempotency import Claim
 from apps.ingester.incoming import IncomingFile
-from apps.ingester.leases import keeper
+from apps.ingester.leases import Hold, keeper
 from apps.ingester.placement import Need, Refusal, board
 from apps.ingester.transfer import ElementRefused, IdGivenUp
 from apps.registry.attributes import FileAttributes
@@ -115,28 +115,35 @@ class _Run:
             )
         self.begun = True
         if not record.body_sent or record.storage_element is None:
+            self._redescribe(record)
             return self._try_elements()
-        element = record.storage_element
         try:
-            return self._resume_pinned(element)
+            return self._resume_pinned(record, record.storage_element)
         except ElementRefused as refused:
             self._let_go()
             raise placement.none_available(self.need) from refused
 
-    def _resume_pinned(self, element: StorageElement) -> Stored:
+    def _resume_pinned(self, record: FileRecord, element: StorageElement) -> Stored:
         """Bytes of this file went to `element` before, so no other may have it."""
-        with keeper.keeping(self.file_id, self.lease) as hold:
-            found = transfer.find_stored(element, hold, self.uploader.principal.subject)
+        with keeper.keeping(Hold(self.file_id, self.lease)):
+            found = transfer.find_stored(element, record, self.uploader.principal.subject)
         if found is not None:
             return self._replay(self._activate(element, found).record)
-        return self._try_element(element)
+        self._redescribe(record)
+        return self._try_element(element, pinned=False)
+
+    def _redescribe(self, record: FileRecord) -> None:
+        """The row belongs to this attempt now, which may say other things of the file."""
+        texts = self.incoming.fields.texts
+        if texts != fields.texts_of(record):
+            FileRecord.describe(self.file_id, self.lease, texts)
 
     def _try_elements(self) -> Stored:
         last: ElementRefused | None = None
         for element in board.candidates(self.need, self.now):
-            self._take_room(element)
+            pinned = self._take_room(element)
             try:
-                return self._try_element(element)
+                return self._try_element(element, pinned)
             except ElementRefused as refused:
                 self._note(element, refused)
                 last = refused
@@ -148,22 +155,26 @@ class _Run:
         metrics.count_refusal(refused.refusal.value)
         board.note_refused(element.id, refused.refusal, self.need.size_bytes, self.now)
 
-    def _take_room(self, element: StorageElement) -> None:
-        """The row says where the bytes are about to go, before any goes."""
+    def _take_room(self, element: StorageElement) -> bool:
+        """The row says where the bytes are about to go, before any goes; true if it is pinned."""
+        pinned = False
         if self.begun:
             held = FileRecord.move(self.file_id, element.id, self.lease)
         else:
-            held = self.begun = FileRecord.begin(self._draft(element), self.lease)
+            draft = self._draft(element)
+            held = self.begun = FileRecord.begin(draft, self.lease)
+            pinned = draft.pinned
         if not held:
             raise UploadInProgress(
                 _("Another upload with this Idempotency-Key has just begun."),
                 headers={"Retry-After": str(placement.RETRY_AFTER_SECONDS)},
             )
         board.note_begun(element.id, self.need.size_bytes)
+        return pinned
 
-    def _try_element(self, element: StorageElement) -> Stored:
+    def _try_element(self, element: StorageElement, pinned: bool) -> Stored:
         subject = self.uploader.principal.subject
-        with keeper.keeping(self.file_id, self.lease) as hold:
+        with keeper.keeping(Hold(self.file_id, self.lease, pinned)) as hold:
             try:
                 attributes = transfer.deliver(element, hold, self.incoming, subject)
                 attributes = transfer.add_late_texts(element, self.incoming, attributes, subject)
@@ -193,9 +204,9 @@ class _Run:
         spent = self.file_id
         self.file_id = self.claim.file_id(self.generation)
         self.begun = False
-        self._take_room(element)
+        pinned = self._take_room(element)
         FileRecord.drop(spent, self.lease)
-        return self._try_element(element)
+        return self._try_element(element, pinned)
 
     def _let_go(self) -> None:
         """This attempt is over. A row no element can hold goes; another waits to be settled, and
@@ -219,6 +230,8 @@ class _Run:
         record = FileRecord(storage_element=element, **columns_of(attributes))
         record.file_id = attributes.file_id
         if not activated:
+            # A sync was faster, and may have read the file before it was fully described.
+            FileRecord.apply(element.id, attributes)
             record = FileRecord.objects.get(pk=attributes.file_id)
             if record.status == FileStatus.UPLOADING or record.checksum != attributes.checksum:
                 raise UploadFailed(
@@ -241,6 +254,8 @@ class _Run:
             tags=given.tags,
             metadata=given.metadata,
             checksum=self.incoming.content.sha256 or given.checksum,
+            # All bytes are here, so they leave at once: one statement instead of two.
+            pinned=self.incoming.content.replayable,
         )
 
 

@@ -20,7 +20,7 @@ from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.ingester import incoming, upload
-from apps.ingester.api import head_of, linger_after, open_body
+from apps.ingester.api import head_of, open_body
 from apps.ingester.body import ClientBody
 from apps.ingester.forms import UploadForm, as_sent_to_the_api
 from apps.ingester.multipart import FormReader
@@ -38,11 +38,9 @@ def upload_page(request: HttpRequest) -> HttpResponse:
         return _page(request, UploadForm(), None)
     body = open_body(request)
     try:
-        response = _receive(request, body)
+        return _receive(request, body)
     except ArtStoreError as refused:
-        response = _refused(request, refused)
-    linger_after(response, request, body)
-    return response
+        return _refused(request, refused)
 
 
 def _receive(request: HttpRequest, body: ClientBody) -> HttpResponse:

@@ -5,6 +5,7 @@ come from the record; nothing else of the element's answer reaches the client, i
 all. Sees no request: `Ask` and `Download` hold plain values.
 """
 
+import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext as _
 
 from apps.admin.principals import Principal
-from apps.query import metrics, nodes
+from apps.query import handover, metrics, nodes
 from apps.query.cache import records
 from apps.query.disposition import content_disposition
 from apps.query.errors import ElementUnsure, FileGone
@@ -24,6 +25,7 @@ from apps.registry.errors import (
     NodeFileGone,
     NodeFileNotFound,
     NodeInvalidRange,
+    NodeUnreachable,
     file_not_found,
 )
 from apps.registry.models import FileRecord, FileStatus
@@ -46,11 +48,15 @@ _OF_AN_UNCHANGED_FILE = ("ETag", "Last-Modified", "Repr-Digest")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the client wants of the file. `headers` holds only names from `ASKED`."""
+    """What the client wants of the file. `headers` holds only names from `ASKED`.
+
+    `handed_over`: whoever passes the answer on fetches the bytes itself; see `handover`.
+    """
 
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     inline: bool = False
+    handed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,9 @@ def open_file(file_id: uuid.UUID, ask: Ask, principal: Principal, now: dt.dateti
     """Ask the file's element for its bytes; they move when `blocks` is read."""
     record = find_present(file_id, now)
     database.release()
+    element = record.storage_element
+    if ask.handed_over and ask.method == "GET" and element and handover.is_possible(element):
+        return _hand_over(record, ask, principal, now)
     content = _open_content(record, ask, principal, now)
     headers = answer_headers(record, ask, content)
     # The token may have needed the signing key; nothing is held while bytes move.
@@ -75,6 +84,25 @@ def open_file(file_id: uuid.UUID, ask: Ask, principal: Principal, now: dt.dateti
         metrics.DOWNLOADS.labels("unchanged" if content.status == 304 else "complete").inc()
         return Download(content.status, headers, iter(()))
     return Download(content.status, headers, _blocks(content))
+
+
+def _hand_over(record: FileRecord, ask: Ask, principal: Principal, now: dt.datetime) -> Download:
+    """The element is asked for the head alone; the bytes go past us."""
+    asked = dataclasses.replace(ask, method="HEAD")
+    with _open_content(record, asked, principal, now) as content:
+        headers = answer_headers(record, ask, content)
+        if content.status == 304:
+            metrics.DOWNLOADS.labels("unchanged").inc()
+            return Download(content.status, headers, iter(()))
+    element = record.storage_element
+    assert element is not None  # find_present made sure
+    try:
+        told = handover.headers(element, record.file_id, principal.subject)
+    except OSError as failure:
+        raise NodeUnreachable(_("The element cannot be reached now.")) from failure
+    database.release()
+    metrics.DOWNLOADS.labels("handed_over").inc()
+    return Download(200, told | handover.to_pass_on(headers), iter(()))
 
 
 def find_present(file_id: uuid.UUID, now: dt.datetime) -> FileRecord:

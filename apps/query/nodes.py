@@ -8,4 +8,13 @@ from apps.registry.node_client import NodeClient
 
 def client(element: StorageElement, subject: str) -> NodeClient:
     """A client that may read this element's files, and nothing else."""
-    return credentials.client(element, Caller(subject, "query", ("files:read",)))
+    return credentials.client(element, _caller(subject))
+
+
+def token(element: StorageElement, subject: str) -> str:
+    """What such a client shows the element."""
+    return credentials.token(element, _caller(subject))
+
+
+def _caller(subject: str) -> Caller:
+    return Caller(subject, "query", ("files:read",))

@@ -2,15 +2,16 @@
 
 import errno
 import socket
-import struct
 from collections.abc import Iterator, Mapping
 
 from django.conf import settings
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 
+from apps.query import handover
 from apps.query.download import ASKED, Ask, Download
 from apps.registry.errors import NodeUnreachable
+from artstore.unread import limit_silence
 
 
 class _ContractHeaders(ResponseHeaders):
@@ -36,13 +37,15 @@ class DownloadResponse(StreamingHttpResponse):
 def ask_of(request: HttpRequest, *, inline: bool) -> Ask:
     """What the request wants of the file's bytes."""
     headers = {name: request.headers[name] for name in ASKED if name in request.headers}
-    return Ask(request.method or "GET", headers, inline)
+    handed_over = handover.is_wanted(request.headers.get("X-ArtStore-Handover", ""))
+    return Ask(request.method or "GET", headers, inline, handed_over)
 
 
 def _to_client(blocks: Iterator[bytes], request: HttpRequest) -> Iterator[bytes]:
     connection: socket.socket | None = request.META.get("gunicorn.socket")
     if connection is not None:
-        _limit_silence(connection)
+        # A client that takes no byte for this long is gone.
+        limit_silence(connection, socket.SO_SNDTIMEO, settings.ARTSTORE_CLIENT_STALL_SECONDS)
     try:
         yield from blocks
     except NodeUnreachable as failure:
@@ -52,11 +55,3 @@ def _to_client(blocks: Iterator[bytes], request: HttpRequest) -> Iterator[bytes]
         close = getattr(blocks, "close", None)
         if close is not None:
             close()
-
-
-def _limit_silence(connection: socket.socket) -> None:
-    """A client that takes no byte for this long is gone. The kernel counts, since Python's own
-    timeout would limit each whole send, however well it goes."""
-    seconds = settings.ARTSTORE_CLIENT_STALL_SECONDS
-    timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)

@@ -111,6 +111,12 @@ def connect(host: str, port: int, timeout: float | None, policy: AddressPolicy) 
     raise failure or OSError(f"{host} has no address")
 
 
+def reached(host: str, port: int, timeout: float | None, policy: AddressPolicy) -> str:
+    """The address of `host` that answers now, for somebody else to connect to in our place."""
+    with connect(host, port, timeout, policy) as sock:
+        return str(sock.getpeername()[0])
+
+
 def _unwrap(ip: IpAddress) -> IpAddress:
     """The IPv4 address an IPv6 one stands for, where it does."""
     if isinstance(ip, ipaddress.IPv6Address):

@@ -62,14 +62,25 @@ def _may_come_back(new: str) -> str:
     )
 
 
+# An upload whose texts came behind its bytes is stored first and described next. Until then its
+# row says more than the element does, and waits for whoever finishes the upload.
+def _as_uploaded(new: str) -> str:
+    texts = "({0}.description, {0}.tags, {0}.metadata)"
+    return (
+        f"(r.status = 'uploading' AND ({new}.stored_revision > 1"
+        f" OR {texts.format('r')} IS NOT DISTINCT FROM {texts.format(new)}))"
+    )
+
+
 # An element speaks for its own rows, by revision within one epoch; of a new epoch everything
 # counts, except over rows that were written since the run began (those are asked for singly).
 def _own(new: str) -> str:
     return (
-        "(r.storage_element_id = %(element)s AND (r.status = 'uploading'"
-        " OR (%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s))"
+        f"(r.storage_element_id = %(element)s AND ({_as_uploaded(new)}"
+        " OR (r.status <> 'uploading' AND"
+        " ((%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s))"
         f" OR (NOT %(new_epoch)s AND {new}.stored_revision >= r.stored_revision"
-        f" AND {_may_come_back(new)})))"
+        f" AND {_may_come_back(new)})))))"
     )
 
 

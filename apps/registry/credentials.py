@@ -45,14 +45,19 @@ def address_of(element: StorageElement) -> NodeAddress:
 def client(element: StorageElement, caller: Caller, clock: Clock = timezone.now) -> NodeClient:
     """A client whose calls carry a token for this element, made when the first one needs it."""
     address = address_of(element)
+    return NodeClient(address, lambda: _token(address, caller, clock))
 
-    def token() -> str:
-        _proven.ensure(address)
-        return tokens.element_token(
-            address.storage_id, caller.subject, caller.module, caller.scopes, clock()
-        )
 
-    return NodeClient(address, token)
+def token(element: StorageElement, caller: Caller, clock: Clock = timezone.now) -> str:
+    """The token itself, for whoever calls the element in our place. It is a secret."""
+    return _token(address_of(element), caller, clock)
+
+
+def _token(address: NodeAddress, caller: Caller, clock: Clock) -> str:
+    _proven.ensure(address)
+    return tokens.element_token(
+        address.storage_id, caller.subject, caller.module, caller.scopes, clock()
+    )
 
 
 class _Proven:

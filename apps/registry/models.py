@@ -7,14 +7,15 @@ all processes share. What involves a node or two nouns lives in the verb modules
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchVectorField
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
 from apps.registry.attributes import RECORD_COLUMNS, FileAttributes
 from apps.registry.choices import (
@@ -206,28 +207,34 @@ class FileRecord(models.Model):
     @classmethod
     def begin(cls, draft: UploadDraft, lease: Lease) -> bool:
         """Reserve the id and the room; false when a row of that id exists already."""
-        row = cls(
-            file_id=draft.file_id,
-            storage_element_id=draft.element_id,
-            original_filename=draft.original_filename,
-            content_type=draft.content_type,
-            size=draft.declared_bytes,
-            checksum=draft.checksum,
-            uploaded_by=draft.uploaded_by,
-            uploaded_at=Now(),
-            updated_at=Now(),
-            description=draft.description,
-            tags=list(draft.tags),
-            metadata=dict(draft.metadata),
-            status=FileStatus.UPLOADING,
-            retention_policy=draft.retention_policy,
-            ttl_days=draft.ttl_days,
-            begun_at=Now(),
-            lease_id=lease.id,
-            lease_expires_at=Now() + lease.duration,
+        values = {
+            "file_id": draft.file_id,
+            "storage_element_id": draft.element_id,
+            "original_filename": draft.original_filename,
+            "content_type": draft.content_type,
+            "size": draft.declared_bytes,
+            "checksum": draft.checksum,
+            "uploaded_by": draft.uploaded_by,
+            "description": draft.description,
+            "tags": list(draft.tags),
+            "metadata": Jsonb(dict(draft.metadata)),
+            "status": FileStatus.UPLOADING.value,
+            "retention_policy": draft.retention_policy,
+            "ttl_days": draft.ttl_days,
+            "body_sent": draft.pinned,
+            "lease_id": lease.id,
+            "stored_revision": 0,
+            "deletion_reason": "",
+        }
+        # Written out, as in `activate`: every upload runs it, and building it costs more than it.
+        statement = (
+            f"INSERT INTO {cls._meta.db_table} ({', '.join(values)},"  # noqa: S608 - names of ours
+            " uploaded_at, updated_at, begun_at, lease_expires_at)"
+            f" VALUES ({', '.join(['%s'] * len(values))}, statement_timestamp(),"
+            " statement_timestamp(), statement_timestamp(), statement_timestamp() + %s)"
+            " ON CONFLICT DO NOTHING"
         )
-        cls.objects.bulk_create([row], ignore_conflicts=True)
-        return cls.objects.leased(draft.file_id, lease).exists()
+        return _rows_changed(statement, [*values.values(), lease.duration]) == 1
 
     @classmethod
     def take_over(cls, file_id: uuid.UUID, lease: Lease) -> bool:
@@ -258,22 +265,27 @@ class FileRecord(models.Model):
         return bool(free.update(storage_element_id=element_id, begun_at=Now()))
 
     @classmethod
+    def describe(cls, file_id: uuid.UUID, lease: Lease, texts: Mapping[str, Any]) -> bool:
+        """What the file's element is going to say of it; nothing else may make the row active."""
+        return bool(cls.objects.leased(file_id, lease).update(**texts))
+
+    @classmethod
     def activate(cls, element_id: uuid.UUID, attributes: FileAttributes) -> bool:
         """The element acknowledged the bytes: the row takes over everything it says.
 
         Not bound to a lease: whoever learns it first may write it down, since the element is the
         truth. False when the row is not uploading on that element (any more).
         """
-        row = cls.objects.uploading(attributes.file_id).filter(storage_element_id=element_id)
-        return bool(
-            row.update(
-                **columns_of(attributes),
-                activated_at=Now(),
-                written_at=Now(),
-                lease_id=None,
-                lease_expires_at=None,
-            )
+        values = columns_of(attributes)
+        values["metadata"] = Jsonb(values["metadata"])
+        statement = (
+            f"UPDATE {cls._meta.db_table} SET {' = %s, '.join(values)} = %s,"  # noqa: S608 - names of ours
+            " activated_at = statement_timestamp(), written_at = statement_timestamp(),"
+            " lease_id = NULL, lease_expires_at = NULL"
+            " WHERE file_id = %s AND status = %s AND storage_element_id = %s"
         )
+        whose = [attributes.file_id, FileStatus.UPLOADING.value, element_id]
+        return _rows_changed(statement, [*values.values(), *whose]) == 1
 
     @classmethod
     def drop(cls, file_id: uuid.UUID, lease: Lease) -> bool:
@@ -317,6 +329,12 @@ class FileRecord(models.Model):
         return bool(
             row.update(status=status, deletion_reason=reason, updated_at=Now(), written_at=Now())
         )
+
+
+def _rows_changed(statement: str, values: Sequence[Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
 
 
 def columns_of(attributes: FileAttributes) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 class UploadDraft:
     """A file somebody has begun to upload to one element; becomes a row `uploading`.
 
-    `declared_bytes` is what the row reserves on its element while the size is not known.
+    `declared_bytes` is what the row reserves on its element while the size is not known. `pinned`
+    binds the row to its element from the start, for a sender that has all bytes at hand.
     """
 
     file_id: uuid.UUID
@@ -26,6 +27,7 @@ class UploadDraft:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     checksum: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ APP_MAY_IMPORT = {
 }
 GROUND_FLOOR = {"artstore", "artstore.errors", "artstore.api", "artstore.paging", "artstore.pages"}
 GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artstore.commands"}
-GROUND_FLOOR |= {"artstore.parsers"}
+GROUND_FLOOR |= {"artstore.unread", "artstore.parsers"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "choices", "metrics", "attributes", "uploading"}

@@ -82,7 +82,10 @@ class Site:
                 "ARTSTORE_PLACEMENT_REFRESH_SECONDS": "0",
                 "ARTSTORE_PLACEMENT_MEMORY_SECONDS": "0",
             }
-            self.running_web = WebProcess(self.folder / "web.log", patience | environment)
+            threads = int(environment.pop("ARTSTORE_WEB_THREADS", "64"))
+            self.running_web = WebProcess(
+                self.folder / "web.log", patience | environment, threads=threads
+            )
             self.running_web.start()
         return self.running_web
 
@@ -121,11 +124,20 @@ class Site:
         finally:
             self.bring_back(number)
 
-    @contextlib.contextmanager
-    def answer_lost(self, number: int = 0) -> Iterator[None]:
+    def answer_lost(self, number: int = 0) -> contextlib.AbstractContextManager[None]:
         """Requests reach the node whole; of its answers to PUT not a byte comes back."""
+        return self._behind(number, lost_answers=b"PUT")
+
+    def request_held(
+        self, method: bytes, number: int = 0
+    ) -> contextlib.AbstractContextManager[None]:
+        """Requests with this method never reach the node, and nobody says so."""
+        return self._behind(number, held_requests=method)
+
+    @contextlib.contextmanager
+    def _behind(self, number: int, **swallowing: bytes) -> Iterator[None]:
         node = self.nodes[number]
-        swallower = _Swallower(node, free_port(18300, 18349))
+        swallower = _Swallower(node, free_port(18300, 18349), **swallowing)
         address = f"https://127.0.0.1:{swallower.port}"
         statement = "update registry_storageelement set url = %s where storage_id = %s"
         self.execute(statement, address, node.storage_id)
@@ -231,10 +243,15 @@ class _Impostor:
 
 
 class _Swallower:
-    """A TLS proxy in front of a node that passes everything on but the answers to PUT."""
+    """A TLS proxy in front of a node that passes on everything but what it is told to keep."""
 
-    def __init__(self, node: NodeProcess, port: int) -> None:
+    def __init__(
+        self, node: NodeProcess, port: int, lost_answers: bytes = b"-", held_requests: bytes = b"-"
+    ) -> None:
         self.port = port
+        self._lost_answers = lost_answers
+        self._held_requests = held_requests
+        self.held = threading.Event()
         self._node = node
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._server.load_cert_chain(node.certificates.cert, node.certificates.key)
@@ -260,7 +277,7 @@ class _Swallower:
 
     def _carry(self, near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
         method = b""
-        with contextlib.suppress(OSError), near, far:
+        with contextlib.suppress(OSError, ValueError), near, far:
             while True:
                 if not (near.pending() or far.pending()):
                     select.select([near, far], [], [], 60)
@@ -272,13 +289,17 @@ class _Swallower:
                         return
                     if source is near:
                         method = method or data.split(b" ", 1)[0]
+                        if method == self._held_requests:
+                            self.held.wait(60)
+                            return
                     elif not data.startswith(b"HTTP/1.1 100"):
-                        if method == b"PUT":
+                        if method == self._lost_answers:
                             return
                         method = b""
                     target.sendall(data)
 
     def close(self) -> None:
+        self.held.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for line in self._lines:

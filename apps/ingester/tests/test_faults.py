@@ -227,6 +227,49 @@ class TestLostAnswer:
         assert on_node(site) == before + 1
 
 
+class TestTextsBehindTheBytes:
+    """The node has a large file, and somebody dies before it has the texts that followed it."""
+
+    @pytest.mark.parametrize("dies", ["node", "web"])
+    def test_the_file_is_found_again_with_its_texts(
+        self, site: Site, web: WebProcess, token: str, dies: str
+    ) -> None:
+        before, key = on_node(site), uuid.uuid4().hex
+        with ThreadPoolExecutor(1) as pool, site.request_held(b"PATCH"):
+            sending = pool.submit(send_described, web, token, key)
+            site.wait_for(lambda: on_node(site) == before + 1)
+            if dies == "web":
+                web.kill_worker()
+            else:
+                site.nodes[0].kill()
+        if dies == "node":
+            site.bring_back()
+            assert sending.result().status_code == 502
+        site.wait_for(lambda: alive(web))
+        assert settled(site) == [FileStatus.ACTIVE]
+        again = send_described(web, token, key)
+        assert (again.status_code, again.json()["description"]) == (200, "late")
+        assert on_node(site) == before + 1
+
+
+def send_described(web: WebProcess, token: str, key: str) -> requests.Response:
+    """A form with fields on both sides of a large file."""
+    parts = [
+        ("tags", (None, "early")),
+        ("file", ("a.bin", CONTENT)),
+        ("description", (None, "late")),
+    ]
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+    return requests.post(upload_url(web), files=parts, headers=headers, timeout=60)
+
+
+def alive(web: WebProcess) -> bool:
+    try:
+        return requests.get(web.base_url + "/health/live", timeout=30).ok
+    except requests.RequestException:
+        return False
+
+
 class TestDatabaseGone:
     """PostgreSQL is away between the node's answer and the record."""
 

@@ -4,12 +4,16 @@ import uuid
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from apps.admin.principals import Principal
-from apps.ingester import nodes, settling
+from apps.ingester import incoming, nodes, settling, transfer, upload
+from apps.ingester.incoming import UploadHead
+from apps.ingester.leases import Hold
 from apps.ingester.settling import SettleReport
 from apps.ingester.tests.test_idempotency import begun
-from apps.ingester.tests.test_upload import store
+from apps.ingester.tests.test_upload import MIB, body, store
+from apps.ingester.upload import Uploader
 from apps.registry.errors import NodeFileGone
 from apps.registry.models import FileRecord, FileStatus, StorageElement
 from apps.registry.uploading import Lease
@@ -92,3 +96,65 @@ def test_two_rounds_do_not_take_the_same_row(lost: FileRecord) -> None:
     lease = Lease.for_seconds(60)
     assert [row.pk for row in FileRecord.claim_expired(lease, 10)] == [lost.pk]
     assert FileRecord.claim_expired(Lease.for_seconds(60), 10) == []
+
+
+class TestTextsBehindTheBytes:
+    """A form may describe its file behind it; a large one is stored by then and described next."""
+
+    @pytest.fixture
+    def stored_and_not_described(self, element: StorageElement, uploader: Principal) -> FileRecord:
+        """The process died between the element's two answers."""
+        file = incoming.open_request(
+            UploadHead(content_type="multipart/form-data; boundary=b"),
+            body(form(("tags", "early"), ("file", "z" * 3 * MIB), ("description", "late"))),
+        )
+        lease = Lease.for_seconds(60)
+        draft = upload._Run(file, Uploader(uploader), timezone.now())._draft(element)
+        assert FileRecord.begin(draft, lease)
+        hold = Hold(draft.file_id, lease)
+        held = transfer.deliver(element, hold, file, uploader.subject)
+        assert (held.description, list(held.tags)) == (None, ["early"])
+        return FileRecord.objects.get(pk=draft.file_id)
+
+    def test_the_row_knows_them_before_the_element_has_the_file(
+        self, stored_and_not_described: FileRecord
+    ) -> None:
+        assert stored_and_not_described.description == "late"
+
+    def test_settling_adopts_the_file_with_them(
+        self, stored_and_not_described: FileRecord, element: StorageElement, uploader: Principal
+    ) -> None:
+        FileRecord.objects.update(lease_expires_at=stored_and_not_described.begun_at)
+        assert settling.settle_expired() == SettleReport(adopted=1)
+        row = FileRecord.objects.get()
+        assert (row.status, row.description, row.tags) == (FileStatus.ACTIVE, "late", ["early"])
+        held = nodes.client(element, uploader.subject).get_file(row.pk).attributes
+        assert (held.description, held.revision) == ("late", row.stored_revision)
+
+    def test_an_element_that_can_not_be_told_keeps_the_row_waiting(
+        self, stored_and_not_described: FileRecord, site: Any
+    ) -> None:
+        FileRecord.objects.update(lease_expires_at=stored_and_not_described.begun_at)
+        with site.node_down():
+            assert settling.settle_expired() == SettleReport(waiting=1)
+        assert FileRecord.objects.get().description == "late"
+
+    def test_what_was_edited_since_stays(
+        self, stored_and_not_described: FileRecord, element: StorageElement, uploader: Principal
+    ) -> None:
+        file_id = stored_and_not_described.file_id
+        nodes.client(element, uploader.subject).edit_file(file_id, {"description": "edited"})
+        FileRecord.objects.update(lease_expires_at=stored_and_not_described.begun_at)
+        assert settling.settle_expired() == SettleReport(adopted=1)
+        assert FileRecord.objects.get().description == "edited"
+
+
+def form(*parts: tuple[str, str]) -> bytes:
+    """A multipart form with the boundary `b`."""
+    written = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"'
+        + ('; filename="a.bin"' if name == "file" else "")
+        + f"\r\n\r\n{value}\r\n"
+        for name, value in parts
+    ]
+    return ("".join(written) + "--b--\r\n").encode()

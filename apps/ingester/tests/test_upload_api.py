@@ -310,6 +310,62 @@ class TestEarlyAnswers:
         answer = requests.post(upload_url(web), data=b"x" * size, timeout=60)
         assert answer.status_code == 401
 
+    @pytest.mark.parametrize("path", ["/api/v1/search", "/api/v1/admin-auth/login", "/nowhere"])
+    def test_a_long_body_that_nobody_reads_closes_the_connection_in_order(
+        self, web: WebProcess, token: str, path: str
+    ) -> None:
+        """Announced, and not before the client could see the answer."""
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {token}"
+            answer = session.post(
+                web.base_url + path,
+                data=b"x" * (20 * MIB),
+                headers={"Content-Type": "application/json"},
+                timeout=60,
+            )
+            assert answer.status_code in {400, 404}, answer.text
+            assert answer.headers["Connection"] == "close"
+            assert session.get(f"{web.base_url}/health/live", timeout=60).status_code == 200
+
+    def test_a_reader_who_sends_a_large_file_sees_that_he_may_not(
+        self, web: WebProcess, reader_token: str
+    ) -> None:
+        answer = requests.post(
+            f"{upload_url(web)}?filename=a",
+            data=b"x" * (20 * MIB),
+            headers={"Authorization": f"Bearer {reader_token}"},
+            timeout=60,
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "FORBIDDEN")
+
+    def test_a_page_refuses_a_large_file_and_the_browser_sees_it(self, web: WebProcess) -> None:
+        answer = requests.post(
+            f"{web.base_url}/console/upload",
+            files={"file": ("a", b"x" * (20 * MIB))},
+            allow_redirects=False,
+            timeout=60,
+        )
+        assert answer.status_code in {302, 403}
+
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (f"GET /{'x' * 9000} HTTP/1.1\nHost: localhost", 414),
+            (f"GET / HTTP/1.1\nHost: localhost\nX-Long: {'x' * 20_000}", 431),
+            ("POST / HTTP/1.1\nHost: localhost\nExpect: a-miracle", 417),
+            ("GET / HTTP/1.1\nHost: localhost\nnonsense", 400),
+        ],
+    )
+    def test_what_the_server_itself_refuses_has_the_envelope_too(
+        self, web: WebProcess, head: str, status: int
+    ) -> None:
+        answer = raw_request(web, head)
+        top, _, body = answer.partition(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.1 %d " % status), answer[:300]
+        told = json.loads(body)
+        assert told["error"]["code"] == "VALIDATION_ERROR"
+        assert f"X-Request-ID: {told['request_id']}".encode() in top
+
     def test_the_connection_serves_on_after_a_small_refused_body(self, web: WebProcess) -> None:
         with requests.Session() as session:
             first = session.post(upload_url(web), data=b"x" * 1000, timeout=60)

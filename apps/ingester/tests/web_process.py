@@ -69,6 +69,7 @@ class WebProcess:
                 cwd=REPOSITORY,
                 env=os.environ
                 | {"DATABASE_URL": database_url_of_test(WEB_ROLE)}
+                | {"ARTSTORE_WEB_THREADS": str(self.threads)}
                 | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,16 +92,13 @@ class WebProcess:
             sys.executable,
             "-m",
             "gunicorn",
+            "-c",
+            "deploy/gunicorn.conf.py",
             "artstore.wsgi",
             "--bind",
             f"127.0.0.1:{self.port}",
-            "--worker-class",
-            "gthread",
-            "--threads",
-            str(self.threads),
             "--graceful-timeout",
             "5",
-            "--no-control-socket",
         ]
 
     def workers(self) -> list[int]:
