@@ -39,8 +39,11 @@ class UploadCalls:
     async def put_file(self, request: Request) -> Answer:
         """Store the body under the id in the address."""
         sender = self._sender(request, file_id_of(request), declared_bytes(request))
-        draft = drafts.from_header(call_of(request.scope).header(ATTRIBUTES_HEADER), sender)
-        upload = self._node.store.begin_upload(draft, self._node.clock())
+        call, store = call_of(request.scope), self._node.store
+        draft = drafts.from_header(call.header(ATTRIBUTES_HEADER), sender)
+        # A caller who asks first is answered before the body comes, however small it is.
+        begin = store.begin_upload if b"expect" in call.headers else store.begin_small_upload
+        upload = begin(draft, self._node.clock())
         committed = await self._receive(request, upload)
         return stored_answer(committed.attributes, committed.created)
 

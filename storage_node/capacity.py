@@ -7,11 +7,16 @@ as the file it becomes. Nothing here touches the disk but the question how much 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 
 from storage_node.errors import StorageFull
 
 # An upload that did not declare its size reserves this much beyond what it has written.
 UNDECLARED_STEP_BYTES = 256 * 1024
+# No disk loses so much in so short a time that a small file would not fit any more: then it need not be asked for each.
+PLENTY_BYTES = 1024 * 2**20
+SEEN_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class Capacity:
         self._held_bytes = 0
         self._quarantine_bytes = 0
         self._reserved_bytes = 0
+        # What the disk had free at some moment of the monotonic clock.
+        self._seen_bytes = 0
+        self._seen_at = -inf
         # The part of the reservations that is on the disk already, and so missing from its free room.
         self._written_bytes = 0
 
@@ -69,6 +77,21 @@ class Capacity:
         by_disk = self._free_bytes() - self._min_free_bytes - still_to_come
         return min(by_limit, by_disk)
 
+    def _fits(self, size_bytes: int) -> bool:
+        """Whether so much is available; the disk is asked only when what it had a moment ago leaves a doubt."""
+        used = self._held_bytes + self._quarantine_bytes
+        if size_bytes > self._capacity_bytes - used - self._reserved_bytes:
+            return False
+        still_to_come = self._reserved_bytes - self._written_bytes
+        return self._disk_has(size_bytes + self._min_free_bytes + still_to_come)
+
+    def _disk_has(self, size_bytes: int) -> bool:
+        """Whether so much is free on the disk: by far, a moment ago, or else now."""
+        moment = monotonic()
+        if moment - self._seen_at > SEEN_SECONDS:
+            self._seen_bytes, self._seen_at = self._free_bytes(), moment
+        return size_bytes + PLENTY_BYTES <= self._seen_bytes or size_bytes <= self._free_bytes()
+
     def reserve(self, size_bytes: int) -> "Reservation":
         """Sets room aside before anything is written; `StorageFull` when there is none."""
         reservation = Reservation(self)
@@ -77,10 +100,10 @@ class Capacity:
 
     def _take(self, size_bytes: int) -> None:
         with self._lock:
-            available = self._available()
-            if size_bytes > available:
+            if not self._fits(size_bytes):
+                available = max(0, self._available())
                 raise StorageFull(
-                    f"There is no room for {size_bytes} more bytes: {max(0, available)} are available. "
+                    f"There is no room for {size_bytes} more bytes: {available} are available. "
                     "Delete files and collect garbage, or raise SE_MAX_CAPACITY."
                 )
             self._reserved_bytes += size_bytes

@@ -35,7 +35,14 @@ from storage_node.content import content_in_memory, open_content
 from storage_node.directory import NodeDirectory
 from storage_node.disk import MODE_FILE, NODE_FILE
 from storage_node.element import Element
-from storage_node.errors import FileDamaged, FileTooLarge, NotFound, RefusedToStart, StorageFull
+from storage_node.errors import (
+    FileDamaged,
+    FileTooLarge,
+    NodeError,
+    NotFound,
+    RefusedToStart,
+    StorageFull,
+)
 from storage_node.feed import Feed
 from storage_node.headroom import Headroom
 from storage_node.health import NO_ROOM, Health
@@ -51,8 +58,8 @@ from storage_node.placing import wait_for_leftover
 from storage_node.records import Record
 from storage_node.redo import redo
 from storage_node.upkeep import GarbageTally, MarkDamage
+from storage_node.uploads import INSIDE_LIMIT_BYTES, Uploading
 from storage_node.uploads import Upload as Upload
-from storage_node.uploads import Uploading
 from storage_node.wal import Log
 from storage_node.wal_scan import LogScan, replayed, scan
 
@@ -204,6 +211,22 @@ class Store:
         # A file that is here already needs no room: its bytes are only compared.
         reservation = element.capacity.reserve(0 if row else declared)
         return Upload(self._uploading, draft, reservation, only_compare=row is not None)
+
+    def begin_small_upload(self, draft: UploadDraft, now: datetime) -> Upload:
+        """As `begin_upload`, for a body that travels inside its record and is on its way whatever is answered: what is
+        known of its id is asked once, for a whole batch, when it is committed."""
+        element, declared = self.element, draft.declared_bytes
+        if declared is None or declared > INSIDE_LIMIT_BYTES or element.headroom.is_given_up:
+            return self.begin_upload(draft, now)
+        draft.check()
+        try:
+            element.mode.require(Operation.UPLOAD)
+            element.health.require_writable()
+            reservation = element.capacity.reserve(declared)
+        except NodeError:
+            # What the id has become is a better reason than these, and a file that is here already needs no room.
+            return self.begin_upload(draft, now)
+        return Upload(self._uploading, draft, reservation, only_compare=False)
 
     def edit(
         self, file_id: UUID, patch: AttributesPatch, if_revision: int | None, now: datetime
