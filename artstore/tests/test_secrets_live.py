@@ -55,6 +55,7 @@ def used(live_web: LiveSystem) -> tuple[dict[str, str], Watch]:
     """The secrets by name, and the process list of the time they were used in."""
     with Watch() as watch:
         secrets = through_the_api(live_web) | through_pages(live_web) | through_commands(live_web)
+        secrets |= through_a_statement_that_fails(live_web)
     return secrets, watch
 
 
@@ -126,6 +127,16 @@ def through_commands(system: LiveSystem) -> dict[str, str]:
     assert typed.returncode == 0, typed.stdout + typed.stderr
     assert COMMAND_PASSWORD not in typed.stdout + typed.stderr
     return {"shown secret": shown["client_secret"], "typed password": COMMAND_PASSWORD}
+
+
+def through_a_statement_that_fails(system: LiveSystem) -> dict[str, str]:
+    """PostgreSQL would log it with its values, password hashes among them."""
+    value = "only-in-a-failing-statement-9953"
+    with psycopg.connect(system.ready["database_url"]) as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute(f"select 1/0, '{value}'")  # type: ignore[arg-type]  # a literal on purpose
+        connection.rollback()
+    return {"value of a failing statement": value}
 
 
 def logs(system: LiveSystem, _watch: Watch) -> str:
