@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -59,7 +59,7 @@ def kinds(only: str) -> list[str]:
 
 def page(kind: str, number: int) -> None:
     with search.within_limits():
-        list(search.statements(asked.query(kind, number), NOW)["page"])
+        search.page(asked.query(kind, number), NOW)
 
 
 def total(kind: str, number: int) -> None:
@@ -156,12 +156,11 @@ def write_plans(wanted: list[str], name: str) -> tuple[Path, list[str]]:
     """Every plan, as run, into one file; and which of them scan the table."""
     lines, scanning = [], []
     for kind in wanted:
-        for part in ("page", "total"):
-            with transaction.atomic():
-                search.set_limits()
-                statement = search.statements(asked.query(kind, 1), NOW)[part]
-                text = statement.explain(analyze=True, buffers=True)
-                plan = json.loads(statement.explain(format="json"))[0]["Plan"]
+        query = asked.query(kind, 1)
+        texts = search.plans(query, NOW, analyze=True, buffers=True)
+        trees = search.plans(query, NOW, format="json")
+        for part, text in texts.items():
+            plan = json.loads(trees[part])[0]["Plan"]
             lines += [f"=== {kind}: {part}", text, ""]
             if any(
                 node["Node Type"] == "Seq Scan" and node.get("Relation Name") == TABLE

@@ -14,7 +14,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Lower
 
 from apps.query import text
-from apps.query.asking import SearchMode, SearchQuery
+from apps.query.asking import SearchMode, SearchQuery, SortBy
 from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus, overdue
 from apps.registry.search_text import SEARCH_CONFIG
 
@@ -57,6 +57,26 @@ def _narrowed(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQueryS
     if query.file_extension:
         found = _with_extension(found, query.file_extension)
     return _asked(found, query)
+
+
+def match_in_order(query: SearchQuery) -> bool:
+    """Whether one index has all that is asked for, in the order asked for."""
+    sizes = (query.min_size, query.max_size)
+    if query.query or query.filename or query.tags or query.metadata or query.checksum:
+        return False
+    by_time = (
+        query.uploaded_by,
+        query.retention_policy,
+        query.content_type,
+        query.file_extension,
+        query.element_id,
+    )
+    given = sum(bool(value) for value in by_time)
+    if query.sort is SortBy.UPLOADED_AT:
+        return given <= 1 and sizes == (None, None)
+    times = (query.uploaded_after, query.uploaded_before)
+    others = times if query.sort is SortBy.SIZE else (*times, *sizes)
+    return given == 0 and all(value is None for value in others)
 
 
 def tsquery(query: SearchQuery) -> Ask:

@@ -10,15 +10,16 @@ import dataclasses
 import datetime as dt
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib.postgres.search import SearchRank
 from django.core.exceptions import ValidationError as MalformedValue
 from django.db import OperationalError, connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Func, Q, QuerySet
+from django.db.models.expressions import OrderBy
 from django.utils.translation import gettext as _
 from psycopg.errors import QueryCanceled
 
@@ -28,13 +29,31 @@ from apps.query.errors import SearchTimedOut
 from apps.registry.models import FileRecord, FileRecordQuerySet
 from artstore import database, paging
 
+T = TypeVar("T")
+Column = Callable[[str], Any]
 # What PostgreSQL cannot even be asked about.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EXACT_TOTAL = 10_000
 RANKED_FILES = 1000
+_SETTINGS = (
+    # Compiling a plan costs more than running one of ours.
+    ("jit", "off"),
+    # Each condition has its index, and a planner that hopes to find enough rows soon would
+    # otherwise scan the table for a page.
+    ("enable_seqscan", "off"),
+    # What matches is kept row by row: kept by the page, every row in it would be tried again.
+    ("work_mem", "'64MB'"),
+    # Indexes and the newest records are in memory; at the price of a turning disk the planner
+    # would rather read a third of two further indexes than a few thousand rows.
+    ("random_page_cost", "1.5"),
+    # One search is not worth every core; others are searching too.
+    ("max_parallel_workers_per_gather", "0"),
+)
+# In the planner's units, about 5000 records: all matches for less than a walk that finds none.
+READ_WHOLE_COST = 10_000
+HOPED_SECONDS = 1.0
 # In one page of a walk through all matches.
 WALKED_FILES = 1000
-NEWEST_FIRST = ("-uploaded_at", "-file_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,7 @@ def within_limits() -> Iterator[None]:
     """A transaction with a search's limits; `SearchTimedOut` when it was stopped by them."""
     try:
         with transaction.atomic():
-            set_limits()
+            _set_limits()
             yield
     except OperationalError as failure:
         if isinstance(failure.__cause__, QueryCanceled):
@@ -92,22 +111,67 @@ def check_order(query: SearchQuery) -> None:
         raise paging.bad_parameter("cursor", _("Give a cursor or an offset, not both."))
 
 
-def set_limits() -> None:
+def _set_limits() -> None:
     """How a search runs: not long, not compiled, and not through the whole table."""
-    milliseconds = int(settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS * 1000)
+    _set_timeout(settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS)
     with connection.cursor() as cursor:
-        # Compiling a plan costs more than running one of ours. Each condition has its index, and
-        # a planner that hopes to find enough rows soon would otherwise scan the table for a page.
-        cursor.execute(
-            f"SET LOCAL statement_timeout = {milliseconds};"
-            "SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
-        )
+        cursor.execute("; ".join(f"SET LOCAL {name} = {value}" for name, value in _SETTINGS))
 
 
-def statements(query: SearchQuery, now: dt.datetime) -> dict[str, QuerySet[Any, Any]]:
-    """The page and the count as they are sent to PostgreSQL, for whoever wants to see their plans."""
-    found = conditions.matches(query, now)
-    return {"page": _page_rows(query, now), "total": _up_to(found, EXACT_TOTAL + 1)}
+def plans(query: SearchQuery, now: dt.datetime, **options: Any) -> dict[str, str]:
+    """How PostgreSQL answers the count and the page, for whoever wants to look."""
+    with within_limits():
+        total = _up_to(conditions.matches(query, now), EXACT_TOTAL + 1).explain(**options)
+        return {"total": total, "page": _soonest(query, now, lambda rows: rows.explain(**options))}
+
+
+def page(query: SearchQuery, now: dt.datetime) -> list[FileRecord]:
+    """The page and one row more, which tells whether it is the last; to be read `within_limits`."""
+    return _soonest(query, now, list)
+
+
+def _soonest(query: SearchQuery, now: dt.datetime, read: Callable[[QuerySet[FileRecord]], T]) -> T:
+    """`read` the page the way that ends soon.
+
+    Usually in its order from an index until the page is full. Where the index in that order is not
+    the one that knows what matches, that is a hope: whatever matches may stand at the far end. So
+    matches that cost little are read whole instead, and all others when the hope is not soon
+    fulfilled.
+    """
+    in_order = _page_rows(query, now, F)
+    if conditions.match_in_order(query):
+        return read(in_order)
+    if _planned(conditions.matches(query, now), "Total Cost") > READ_WHOLE_COST:
+        with contextlib.suppress(_HopeLost), _hoping():
+            return read(in_order)
+    return read(_page_rows(query, now, _unindexed))
+
+
+def _unindexed(column: str) -> Func:
+    """The column as no index has it, so that nothing is read in its order."""
+    return Func(F(column), template="COALESCE(%(expressions)s, %(expressions)s)")
+
+
+class _HopeLost(Exception):
+    """The page was not full in time."""
+
+
+@contextlib.contextmanager
+def _hoping() -> Iterator[None]:
+    try:
+        with transaction.atomic():
+            _set_timeout(HOPED_SECONDS)
+            yield
+    except OperationalError as failure:
+        if isinstance(failure.__cause__, QueryCanceled):
+            raise _HopeLost from failure
+        raise
+    _set_timeout(settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS)
+
+
+def _set_timeout(seconds: float) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
 
 
 def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord]:
@@ -118,7 +182,7 @@ def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord
     step = dataclasses.replace(query, limit=WALKED_FILES)
     while most > 0:
         with within_limits():
-            rows = list(_page_rows(step, now))
+            rows = page(step, now)
         database.release()
         yield from rows[: min(step.limit, most)]
         most -= step.limit
@@ -138,7 +202,7 @@ def _up_to(found: FileRecordQuerySet, files: int) -> QuerySet[Any, Any]:
 
 
 def _page(query: SearchQuery, now: dt.datetime) -> SearchPage:
-    rows = list(_page_rows(query, now))
+    rows = page(query, now)
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     found = conditions.matches(query, now)
@@ -155,32 +219,36 @@ def _page(query: SearchQuery, now: dt.datetime) -> SearchPage:
     )
 
 
-def _page_rows(query: SearchQuery, now: dt.datetime) -> QuerySet[FileRecord]:
-    """The page and one row more, which tells whether it is the last."""
+def _page_rows(query: SearchQuery, now: dt.datetime, column: Column) -> QuerySet[FileRecord]:
     parts = conditions.alternatives(query, now)
     if query.sort is SortBy.RELEVANCE:
-        found = _first(parts, NEWEST_FIRST, RANKED_FILES)
+        newest = [column("uploaded_at").desc(), F("file_id").desc()]
+        found = _first(parts, newest, RANKED_FILES)
         if len(parts) > 1:
-            found = _first([found], NEWEST_FIRST, RANKED_FILES)
+            found = _first([found], newest, RANKED_FILES)
     else:
         if query.cursor is not None:
             parts = [_after(query, part) for part in parts]
         end = query.offset + query.limit + 1
-        found = parts[0] if len(parts) == 1 else _first(parts, _order(query), end)
+        found = parts[0] if len(parts) == 1 else _first(parts, _order(query, column), end)
     if query.is_ranked:
         found = found.annotate(relevance=SearchRank(F("search_vector"), conditions.tsquery(query)))
-    rows = found.defer("search_vector").order_by(*_order(query))
+    rows = found.defer("search_vector").order_by(*_order(query, column))
     return rows[query.offset : query.offset + query.limit + 1]
 
 
-def _order(query: SearchQuery) -> list[str]:
-    sign = "-" if query.descending else ""
-    ties = ["-uploaded_at"] if query.sort is SortBy.RELEVANCE else []
-    return [f"{sign}{query.sort}", *ties, f"{sign}file_id"]
+def _order(query: SearchQuery, column: Column) -> list[OrderBy]:
+    """Every order ends with the id, so that it is total."""
+    by = [F("file_id")] if query.sort is SortBy.RELEVANCE else [column(query.sort), F("file_id")]
+    order = [one.desc() if query.descending else one.asc() for one in by]
+    if query.sort is not SortBy.RELEVANCE:
+        return order
+    first = F("relevance").desc() if query.descending else F("relevance").asc()
+    return [first, F("uploaded_at").desc(), *order]
 
 
 def _first(
-    parts: Sequence[FileRecordQuerySet], order: Sequence[str], files: int
+    parts: Sequence[FileRecordQuerySet], order: Sequence[OrderBy], files: int
 ) -> FileRecordQuerySet:
     """So many from the head of each part, each read in order from its own index."""
     heads = [part.order_by(*order).values("pk")[:files] for part in parts]
@@ -224,10 +292,11 @@ def _total(
     counted = found.order_by()[: EXACT_TOTAL + 1].count()
     if counted <= EXACT_TOTAL:
         return counted, False
-    return max(counted, _planned_rows(found)), True
+    return max(counted, int(_planned(found, "Plan Rows"))), True
 
 
-def _planned_rows(found: FileRecordQuerySet) -> int:
-    """The planner's own estimate; within a few per cent where there are many."""
-    plan = json.loads(found.order_by().values("pk").explain(format="json"))
-    return int(plan[0]["Plan"]["Plan Rows"])
+def _planned(found: FileRecordQuerySet, what: str) -> float:
+    """The planner's own estimate; of rows within a few per cent where there are many."""
+    plan = found.order_by().values("pk").explain(format="json")
+    # Without a plan PostgreSQL need not even be asked: nothing can match.
+    return float(json.loads(plan)[0]["Plan"][what]) if plan else 0.0

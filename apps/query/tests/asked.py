@@ -114,6 +114,11 @@ ASKED: Mapping[str, Callable[[int], dict[str, Any]]] = {
     },
     "by size": lambda _n: {"sort_by": SortBy.SIZE, "sort_order": SortOrder.ASC},
     "offset 10 000": lambda _n: {"offset": 10_000},
+    "filters that exclude each other": lambda _n: {
+        "file_extension": "pdf",
+        "uploaded_by": "sa_1",
+        "min_size": 1,
+    },
     "several": lambda n: {
         "query": russian(n),
         "mode": FULL,

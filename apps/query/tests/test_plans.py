@@ -43,11 +43,9 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", asked.ASKED)
 def test_no_search_scans_the_table(many_records: None, kind: str) -> None:
-    for part in ("page", "total"):
-        with transaction.atomic():
-            search.set_limits()
-            statement = search.statements(asked.query(kind, 1), NOW)[part]
-            plan = json.loads(statement.explain(format="json", analyze=True))[0]["Plan"]
+    plans = search.plans(asked.query(kind, 1), NOW, format="json", analyze=True)
+    for text in plans.values():
+        plan = json.loads(text)[0]["Plan"]
         scans = [node for node in nodes_of(plan) if node["Node Type"] == "Seq Scan"]
         assert scans == []
         # A page reads rows in proportion to the page, or to what matches, not to the table.
@@ -57,10 +55,8 @@ def test_no_search_scans_the_table(many_records: None, kind: str) -> None:
 
 def test_two_letters_that_match_nothing_read_nothing(many_records: None) -> None:
     """A two-letter substring that matches nothing once scanned for 1.5 s."""
-    statement = search.statements(SearchQuery(query="qq"), NOW)["page"]
-    with transaction.atomic():
-        search.set_limits()
-        plan = json.loads(statement.explain(format="json", analyze=True))[0]["Plan"]
+    plans = search.plans(SearchQuery(query="qq"), NOW, format="json", analyze=True)
+    plan = json.loads(plans["page"])[0]["Plan"]
     assert sum(node.get("Rows Removed by Filter", 0) for node in nodes_of(plan)) < 100
 
 

@@ -5,11 +5,13 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db.models import F, Func, Value
 
 from apps.query import search
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
 from apps.query.tests.made_files import NOW, stored
 from apps.registry.models import FileStatus
+from apps.registry.tests import make
 from artstore import paging
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +24,18 @@ def names(**asked: Any) -> list[str]:
 
 def fulltext(text: str) -> set[str]:
     return set(names(query=text, mode=SearchMode.FULLTEXT))
+
+
+def _slow_in_order(page_rows: Any) -> Any:
+    """Reading in order takes longer than anybody hopes."""
+
+    def made(query: SearchQuery, now: dt.datetime, column: Any) -> Any:
+        rows = page_rows(query, now, column)
+        if column is F:
+            return rows.annotate(slept=Func(Value(0.05), function="pg_sleep"))
+        return rows
+
+    return made
 
 
 class TestExact:
@@ -201,10 +215,45 @@ class TestFilters:
         assert names() == []
         assert names(status="deleted") == ["gone.bin"]
 
-    def test_a_file_past_its_time_is_not_active(self) -> None:
-        stored("late.bin", expires_at=NOW - dt.timedelta(seconds=1))
+    def test_a_file_past_its_time_is_found_as_expired_before_its_record_says_so(self) -> None:
+        stored("late.bin", expires_at=NOW)
         stored("early.bin", expires_at=NOW + dt.timedelta(seconds=1))
+        stored("said.bin", age_days=2, status=FileStatus.EXPIRED, expires_at=NOW)
+        stored("deleted.bin", status=FileStatus.DELETED, expires_at=NOW)
         assert names() == ["early.bin"]
+        assert names(status="expired") == ["late.bin", "said.bin"]
+        page = search.run(SearchQuery(status="expired", limit=1), NOW)
+        assert (page.total, page.has_more) == (2, True)
+        rest = search.run(SearchQuery(status="expired", cursor=page.next_cursor), NOW)
+        assert [hit.record.original_filename for hit in rest.hits] == ["said.bin"]
+        ranked = SearchQuery(status="expired", query="bin", mode=SearchMode.FULLTEXT)
+        assert len(search.run(ranked, NOW).hits) == 2
+
+    def test_the_files_of_one_element_are_paged_by_cursor(self) -> None:
+        wanted, other = make.element(), make.element()
+        for number in range(5):
+            stored(f"{number}.bin", age_days=number, storage_element=wanted)
+        stored("other.bin", storage_element=other)
+        first = search.run(SearchQuery(element_id=wanted.pk, limit=3), NOW)
+        rest = search.run(SearchQuery(element_id=wanted.pk, limit=3, cursor=first.next_cursor), NOW)
+        shown = [hit.record.original_filename for hit in (*first.hits, *rest.hits)]
+        assert shown == [f"{number}.bin" for number in range(5)]
+        assert (first.total, rest.has_more) == (5, False)
+
+    def test_a_page_is_the_same_read_in_order_read_whole_and_after_a_lost_hope(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(30):
+            stored(f"report {number % 7}.bin", age_days=number % 3, tags=["t"])
+        asked = {"query": "report", "tags": ("t",), "limit": 11, "offset": 5}
+        for sort in (SortBy.UPLOADED_AT, SortBy.ORIGINAL_FILENAME, SortBy.SIZE):
+            whole = names(sort_by=sort, **asked)
+            with monkeypatch.context() as patched:
+                patched.setattr(search, "READ_WHOLE_COST", -1)
+                in_order = names(sort_by=sort, **asked)
+                patched.setattr(search, "HOPED_SECONDS", 0.0)
+                patched.setattr(search, "_page_rows", _slow_in_order(search._page_rows))
+                assert names(sort_by=sort, **asked) == in_order == whole
 
 
 class TestPaging:
