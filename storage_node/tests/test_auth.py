@@ -43,6 +43,11 @@ def with_token(node: NodeProcess, token: str | None) -> tuple[int, str]:
     if answer.status_code == 200:
         return 200, ""
     assert answer.status_code != 401 or answer.headers["WWW-Authenticate"].startswith("Bearer")
+    # What may not read may not write either, and leaves nothing: not a file, not a part.
+    files = sorted((node.data_dir / "files").rglob("*"))
+    assert error_of(NodeSession(node, token).put_file(b"x")) == error_of(answer)
+    assert sorted((node.data_dir / "files").rglob("*")) == files
+    assert list((node.data_dir / "incoming").iterdir()) == []
     return error_of(answer)
 
 

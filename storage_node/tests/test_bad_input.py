@@ -16,13 +16,19 @@ INVALID = (400, "VALIDATION_ERROR")
 
 @pytest.fixture(autouse=True)
 def nothing_is_stored(node: NodeProcess) -> Any:
-    """Around every test here: no file more than before, no part left, no 5xx in the log."""
-    api = node.session()
-    before, lines = api.get("/api/v1/files").json()["total"], len(node.log_lines())
+    """Around every test here: the index, files/ and the room are as before, no part is left, no 5xx is in the log."""
+    before, lines = held(node), len(node.log_lines())
     yield
-    assert api.get("/api/v1/files").json()["total"] == before
-    eventually(lambda: not list((node.data_dir / "incoming").glob("*")))
+    eventually(lambda: not list((node.data_dir / "incoming").iterdir()))
+    eventually(lambda: held(node) == before)
     assert not [line for line in node.log_lines()[lines:] if line.get("status", 0) >= 500]
+
+
+def held(node: NodeProcess) -> tuple[Any, ...]:
+    """All that a stored file would change."""
+    info = node.session().get("/api/v1/info").json()
+    files = sorted(path.name for path in (node.data_dir / "files").rglob("*") if path.is_file())
+    return info["counts"], info["capacity"]["reserved_bytes"], info["last_change"], files
 
 
 def put_head(node: NodeProcess, headers: dict[str, str], **attributes: Any) -> bytes:
