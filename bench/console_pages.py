@@ -32,7 +32,7 @@ def main() -> int:
         driven: Any = importlib.import_module("bench.console_driven")
         costs = driven.drive(arguments.rounds)
         version = filled_registry.server_version(filled)
-    stem = f"{datetime.now(UTC):%Y-%m-%d}-console-pages-{filled.count}"
+    stem = f"{datetime.now(UTC):%Y-%m-%d}-console-pages-{filled.count}-each"
     table = RESULTS / f"{stem}.md"
     RESULTS.mkdir(exist_ok=True)
     table.write_text("\n".join(driven.table(costs)) + "\n")
@@ -40,7 +40,7 @@ def main() -> int:
         f"{filled.count} records, {len(costs)} pages, each by itself: {table.name}",
         f"{version}, shared_buffers 1GB",
     ]
-    report(f"console pages, {filled.count} records", _rows(costs, arguments.rounds), remarks)
+    report(f"console-pages-{filled.count}", _rows(costs, arguments.rounds), remarks)
     over = [c for c in costs if c.queries > MOST_QUERIES or c.size_bytes >= MOST_BYTES]
     return 1 if over else 0
 

@@ -52,7 +52,7 @@ def _measure(filled: Filled, rounds: int, only: str) -> int:
         f"each kind of search by itself: {table.name}; every plan: {plans.name}",
         f"plans that scan the table: {', '.join(scanning) or 'none'}",
     ]
-    report(f"search, {filled.count} records", _rows(at, measured, wanted), remarks)
+    report(f"search-{filled.count}", _rows(at, measured, wanted), remarks)
     return 1 if scanning else 0
 
 
