@@ -77,7 +77,7 @@ def _run(module: str, before: str, after: str, tests: list[str]) -> dict[str, An
     folder = tempfile.mkdtemp(prefix="broken-")
     # A broken rule may make a test wait for ever; that is noticing, too.
     signal.signal(signal.SIGALRM, _waited_too_long)
-    signal.alarm(LIMIT_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS, LIMIT_SECONDS)
     arguments = ["-q", "-c", "storage_node/pytest.ini", "--rootdir", "storage_node"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:schemathesis", f"--basetemp={folder}/tmp"]
     code = pytest.main(
