@@ -285,13 +285,14 @@ def main() -> int:
     sys.path.insert(0, str(Path.cwd()))
     mutants = all_mutants(options.module)
     chosen = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
-    chosen.sort(key=lambda mutant: mutant.number)
     baseline = measure(options.module, options.tests)
     preload(options.preload, baseline.imported)
     session = Session(options.module, options.tests, baseline, options.out)
     if options.out is not None and options.out.exists():
         session.results = dict(map(json.loads, options.out.read_text("utf-8").splitlines()))
+    # In the order of the draw, so that a run cut short is a fair sample too.
     session.run(chosen, options.jobs, ends_by)
+    chosen.sort(key=lambda mutant: mutant.number)
     done = [mutant for mutant in chosen if mutant.title in session.results]
     alive = [m for m in done if session.results[m.title] in ("survived", "not covered")]
     rate = 1 - len(alive) / max(1, len(done))
