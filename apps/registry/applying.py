@@ -119,7 +119,7 @@ WHERE {_applies("excluded")}
 RETURNING r.xmax = 0
 """  # noqa: S608 - put together from constants of this module
 
-# Written so that no index but the key's fits: see _PLAN.
+# This and _HELD_BACK are written so that no index but the key's fits: see _PLAN.
 _BURY = """
 UPDATE registry_filerecord r SET
     status = CASE p.status WHEN 'expired' THEN 'expired' ELSE 'deleted' END,
@@ -138,7 +138,7 @@ WHERE p.kind = 'f' AND r.storage_element_id IS DISTINCT FROM %(element)s
 
 _HELD_BACK = f"""
 SELECT p.file_id FROM sync_page p JOIN registry_filerecord r ON r.file_id = p.file_id
-WHERE %(new_epoch)s AND p.kind = 'f' AND r.storage_element_id = %(element)s
+WHERE p.kind = 'f' AND r.storage_element_id IS NOT DISTINCT FROM %(element)s
   AND r.status <> 'uploading' AND r.written_at >= %(started_at)s AND {_differs("p")}
 """  # noqa: S608 - put together from constants of this module
 
