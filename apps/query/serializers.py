@@ -112,7 +112,7 @@ class HitSerializer(FileSerializer):
     )
 
     class Meta(FileSerializer.Meta):
-        fields = (*FileSerializer.Meta.fields, "relevance")  # type: ignore[assignment]  # one more than a file has
+        fields = (*FileSerializer.Meta.fields, "relevance")
 
     def to_representation(self, instance: Hit) -> dict[str, Any]:  # type: ignore[override]  # a hit wraps its record
         shown = super().to_representation(instance.record)

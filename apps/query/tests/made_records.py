@@ -145,7 +145,7 @@ def make_records(count: int, elements: Sequence[uuid.UUID] = ()) -> None:
     with connection.cursor() as cursor:
         built = _drop_search_indexes(cursor)
         for first in range(1, count + 1, 100_000):
-            values = {
+            values: dict[str, Any] = {
                 "words": WORDS,
                 "word_count": len(WORDS),
                 "russian": RUSSIAN_WORDS,
