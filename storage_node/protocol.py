@@ -44,6 +44,7 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
     for status in http.HTTPStatus
 }
+_ready: dict[str, object] = {}
 # TCP_INFO of Linux, struct tcp_info of linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
 _TCP_INFO = 11
 _TCP_INFO_BYTES = 128
@@ -231,8 +232,7 @@ class NodeProtocol(HttpToolsProtocol):
             return False
         self.server_state.total_requests += 1
         self._idle_since = self.loop.time()
-        lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self.transport.write(b"".join((_STATUS_LINES[200], *lines, *pieces)))
+        self.transport.write(b"".join((_ready_head(self.server_state), *pieces)))
         return True
 
     def _complete_scope(self) -> None:
@@ -382,6 +382,15 @@ class NodeProtocol(HttpToolsProtocol):
             self._acked_bytes = acked_bytes
             self._moved_at = moment
         return moved
+
+
+def _ready_head(server_state: ServerState) -> bytes:
+    """The status line of a 200 and uvicorn's default headers, which it replaces once a second."""
+    headers = server_state.default_headers
+    if _ready.get("headers") is not headers:
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        _ready.update(headers=headers, raw=b"".join((_STATUS_LINES[200], *lines)))
+    return cast(bytes, _ready["raw"])
 
 
 def _acked_bytes(transport: asyncio.Transport) -> int:
