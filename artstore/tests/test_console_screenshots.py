@@ -29,6 +29,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.drill]
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
+ALL_DRAWN = """async () => {
+  await document.fonts.ready;
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
+}"""
 # name, type, description, tags, size in bytes
 FILES = [
     ("Годовой отчёт 2026.pdf", "application/pdf", "Итоги года для совета", "отчёт, 2026", 840_000),
@@ -267,7 +271,7 @@ def test_every_page_has_its_picture(
     visit.log_in("admin", furnished.admin_password)
     for name, path in pages.items():
         visit.go(path)
-        visit.page.wait_for_load_state("networkidle")
+        visit.settle()
         shoot(visit, folder / f"{name}-{theme}-{width}.png")
     for name, act in (("files-tags", "Edit tags"), ("files-delete", "Delete")):
         choose_three_files(visit, act)
@@ -290,7 +294,8 @@ def test_the_readme_has_its_four_pictures(
     for name, theme in looks.items():
         visit.use(theme=theme)
         visit.go(pages[name])
-        visit.page.wait_for_load_state("networkidle")
+        visit.settle()
+        visit.page.evaluate(ALL_DRAWN)
         visit.page.screenshot(path=str(folder / f"readme-{name}.png"), animations="disabled")
     visit.close()
 
@@ -322,6 +327,7 @@ def shoot(visit: Visit, path: Path) -> None:
     size = visit.page.viewport_size
     assert size is not None
     visit.page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+    visit.page.evaluate(ALL_DRAWN)
     visit.page.screenshot(path=str(path), animations="disabled")
     visit.page.set_viewport_size(size)
     assert path.stat().st_size > 5_000

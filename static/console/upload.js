@@ -97,7 +97,7 @@
       show(item, "done");
       return;
     }
-    const details = Object.values(answer.error.details ?? {}).flat();
+    const details = Object.entries(answer.error.details ?? {}).map(([name, texts]) => `${name}: ${texts.join(" ")}`);
     fail(item, [answer.error.message, ...details].join(" "));
   }
 
