@@ -3,8 +3,9 @@
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 from django.utils import timezone
@@ -28,7 +29,7 @@ def test_records_equal_the_element_after_changes_during_full_and_changes_syncs(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 7)
-    assert race(site, rounds=2, files=30) > 0
+    assert race(site, range(2), files=30).changes > 0
 
 
 @pytest.mark.drill
@@ -36,9 +37,11 @@ def test_drill_fifty_rounds_of_changes_during_syncs(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 25)
-    count = rounds(ROUNDS)
-    acts = race(site, rounds=count, files=60)
-    say(f"sync race: {count} rounds, {acts} changes during syncs, records equal after each")
+    done = race(site, rounds(ROUNDS), files=60)
+    say(
+        f"sync race: {done.rounds} rounds, {done.changes} changes during syncs,"
+        " records equal after each"
+    )
 
 
 @pytest.mark.drill
@@ -57,22 +60,30 @@ def test_drill_files_change_throughout_a_full_sync_of_ten_thousand(
     )
 
 
-def race(site: Site, *, rounds: int, files: int) -> int:
-    """Rounds of syncs under changes; answers how many changes were made meanwhile."""
+@dataclass
+class Raced:
+    """How many rounds there were, and how many changes during their syncs."""
+
+    rounds: int = 0
+    changes: int = 0
+
+
+def race(site: Site, numbers: Iterable[int], *, files: int) -> Raced:
+    """Rounds of syncs under changes."""
     for _ in range(files):
         site.put()
-    acts = 0
-    for number in range(rounds):
+    done = Raced()
+    for number in numbers:
         with churned(site, seed=number) as churn:
             for full in (False, True, False):
                 run = site.sync(full=full)
                 # A listing that lost the race against itself says so and marks nothing.
                 assert run.status == "succeeded" or "nothing was marked" in run.error, run.error
-        acts += churn.acts
+        done.rounds, done.changes = done.rounds + 1, done.changes + churn.acts
         assert site.sync().status == "succeeded"
         assert site.differences() == [], f"round {number}"
         assert missing() == 0, "a file that is there was marked as missing"
-    return acts
+    return done
 
 
 def missing() -> int:
