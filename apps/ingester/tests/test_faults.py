@@ -45,6 +45,20 @@ def clean(site: Site) -> Any:
     return site
 
 
+@pytest.fixture(autouse=True)
+def no_stray_bytes(site: Site, clean: Any) -> Any:
+    """Whatever happened: after the node's next garbage collection it holds its files and no more."""
+    yield
+    settled(site)
+    node = site.node_session()
+    assert node.post("/api/v1/maintenance/collect-garbage").status_code == 200
+    incoming = site.nodes[0].data_dir / "incoming"
+    site.wait_for(lambda: not list(incoming.iterdir()))
+    known = int(node.get("/api/v1/files").json()["total"])
+    held = [path for path in (site.nodes[0].data_dir / "files").rglob("*") if path.is_file()]
+    assert len([path for path in held if not path.name.endswith(".attr.json")]) <= known
+
+
 def on_node(site: Site, number: int = 0) -> int:
     """How many files the node holds."""
     return int(site.node_session(number).get("/api/v1/files?status=active").json()["total"])
@@ -340,3 +354,51 @@ def test_no_connection_is_held_while_bytes_move(site: Site, web: WebProcess, tok
     for upload in uploads:
         assert upload.finish().startswith(b"HTTP/1.1 201")
         upload.close()
+
+
+@pytest.fixture(scope="module")
+def permanent(site: Site) -> int:
+    """The number of an `rw` node."""
+    site.add_node("se-rw", SE_MODE="rw")
+    return len(site.nodes) - 1
+
+
+class TestNothingThatIsNotGood:
+    """On an `rw` element nothing can be deleted, so nothing bad may be committed there."""
+
+    @pytest.mark.parametrize("size", [1000, 3 * MIB])
+    @pytest.mark.parametrize("fault", ["ends early", "wrong checksum last", "never closes"])
+    def test_a_bad_body_is_never_committed(
+        self, site: Site, web: WebProcess, token: str, permanent: int, fault: str, size: int
+    ) -> None:
+        form = _form(size, "0" * 64 if fault == "wrong checksum last" else None)
+        declared = len(form) + (100 if fault == "ends early" else 0)
+        if fault == "never closes":
+            form = form[: -len(b"\r\n--b--\r\n")]
+            declared = len(form)
+        with site.elements_online("se-rw"):
+            with socket.create_connection(("127.0.0.1", web.port), timeout=60) as line:
+                line.sendall(
+                    f"POST /api/v1/files/upload HTTP/1.1\r\nHost: localhost\r\n"
+                    f"Authorization: Bearer {token}\r\nContent-Length: {declared}\r\n"
+                    "Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode()
+                    + form
+                )
+                line.shutdown(socket.SHUT_WR)
+                answer = b""
+                while data := line.recv(65536):
+                    answer += data
+            assert answer.startswith(b"HTTP/1.1 400"), answer[:300]
+            assert settled(site) == []
+            listed = site.node_session(permanent).get("/api/v1/files").json()
+            assert listed["total"] == 0
+
+
+def _form(size: int, checksum: str | None) -> bytes:
+    """A permanent file between its fields."""
+    head = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
+    parts = head.format("retention_policy", "") + "permanent\r\n"
+    parts += head.format("file", '; filename="a"') + "x" * size + "\r\n"
+    if checksum:
+        parts += head.format("checksum", "") + checksum + "\r\n"
+    return (parts.removesuffix("\r\n") + "\r\n--b--\r\n").encode()
