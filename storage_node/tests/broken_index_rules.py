@@ -248,12 +248,6 @@ COLLECTION = [
         f"{CLOCK}::test_five_minutes_against_the_monotonic_clock_are_the_limit_either_way",
     ),
     broken(
-        "Otherwise it says so in health",
-        "readiness.py",
-        ("    if info.clock_reason is not None:\n", "    if False:\n"),
-        "test_conditions.py::test_health_says_when_the_clock_is_not_trusted_and_when_it_is_again",
-    ),
-    broken(
         "Freed files leave a tombstone",
         "index.py",
         (
