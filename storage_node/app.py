@@ -10,7 +10,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,9 +42,6 @@ KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 25
 BACKLOG = 2048
 GC_THRESHOLD = 20_000
-# How long a thread back from the disk waits for the interpreter while another computes; Python's own 5 ms are longer than
-# a whole small upload takes.
-SWITCH_SECONDS = 0.0002
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +250,6 @@ async def serve(ready: Prepared, directory: NodeDirectory) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    sys.setswitchinterval(SWITCH_SECONDS)
     traces = telemetry.start(config.storage_id, config.otlp_endpoint)
     node = _node(ready, directory)
     server = _server(node, traces, tls)

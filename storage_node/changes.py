@@ -121,7 +121,7 @@ class PutFile(Change[Committed]):
         if self._received.part is not None:
             self._attributes_part = disk.write_part(file.file_bytes)
             disk.settle_directory(file.file_id)
-        elif disk.medium.free_bytes() < self.weight_bytes + SLACK_BYTES:
+        elif disk.free_bytes() < self.weight_bytes + SLACK_BYTES:
             raise OSError(errno.ENOSPC, "the disk has no room for another file")
 
     def apply(self) -> None:

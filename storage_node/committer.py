@@ -159,6 +159,7 @@ class Committer:
         if self._apart is not None and not all(change.needs_no_files_to_answer for change in batch):
             # Such a change may touch files that are still on their way, or move the position behind them.
             self._apart.settle()
+        self._element.disk.look_again()
         self._element.index.expect([*self.in_hand])
         ready = [change for change in batch if self._make_ready(change)]
         if ready and self._sync_parts(ready):

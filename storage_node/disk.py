@@ -39,7 +39,20 @@ class Disk:
         # One bit per ab/cd: asking the kernel for each upload whether its directory is there costs more than the rename.
         self._made = bytearray(65536)
         self._made_outer = bytearray(256)
+        self._free_bytes: int | None = None
         self._settled = bytearray(65536)
+
+    # Room
+
+    def look_again(self) -> None:
+        """What was found free is not to be relied on any more: something may have been written since."""
+        self._free_bytes = None
+
+    def free_bytes(self) -> int:
+        """What is free, asked once until `look_again`."""
+        if self._free_bytes is None:
+            self._free_bytes = self.medium.free_bytes()
+        return self._free_bytes
 
     # Parts: what is not a file yet
 
