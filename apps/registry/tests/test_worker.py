@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,11 +71,17 @@ def test_a_worker_process_killed_in_mid_run_is_noticed_and_the_next_round_catche
     assert site.differences() == []
 
 
+def open_runs() -> set[uuid.UUID | None]:
+    """Elements whose sync is still open."""
+    running = SyncRun.objects.filter(status="running")
+    return set(running.values_list("storage_element_id", flat=True))
+
+
 @pytest.mark.drill
 def test_drill_a_round_of_twenty_elements_of_which_three_are_dead_and_two_nearly_silent(
     start_site: Callable[..., Site], certificates: Certificates, tmp_path: Path
 ) -> None:
-    """A real worker takes the round; the fifteen end before the first silent element is given up."""
+    """A real worker takes the round; the fifteen end while the two that are nearly silent still go on."""
     well = [start_site(f"se-well-{number}", 100) for number in range(15)]
     dead = [make.element(f"se-dead-{number}") for number in range(3)]
     over = threading.Event()
@@ -88,7 +95,8 @@ def test_drill_a_round_of_twenty_elements_of_which_three_are_dead_and_two_nearly
     with (
         ScriptedServer(certificates, one_byte_a_second) as first,
         ScriptedServer(certificates, one_byte_a_second) as second,
-        WorkerProcess(tmp_path / "worker.log") as worker,
+        # Far longer than fifteen syncs take: what ends the silent ones is the test.
+        WorkerProcess(tmp_path / "worker.log", ARTSTORE_NODE_ANSWER_SECONDS="900") as worker,
     ):
         silent = [
             make.element(
@@ -102,21 +110,19 @@ def test_drill_a_round_of_twenty_elements_of_which_three_are_dead_and_two_nearly
         due = rounds.open_due(timezone.now())
         for run_id in due.runs:
             worker.give(run_id)
-        eventually(lambda: not SyncRun.objects.filter(status="running").exists(), worker.log(), 600)
+        eventually(lambda: open_runs() == {one.pk for one in silent}, "the others are done", 600)
         over.set()
+        eventually(lambda: not open_runs(), "the silent ones are given up", 600)
     assert len(due.runs) == 20
     last = {run.storage_element_id: run for run in SyncRun.objects.all()}
     assert {last[site.element.pk].status for site in well} == {"succeeded"}
     assert {last[element.pk].status for element in [*dead, *silent]} == {"failed"}
     assert all(last[element.pk].error for element in [*dead, *silent])
     done = [last[site.element.pk].finished_at for site in well]
-    given_up = [last[element.pk].finished_at for element in silent]
-    assert max(done) < min(given_up), "the silent ones held somebody up"
     assert FileRecord.objects.count() == 15 * 100
     assert set(StorageElement.objects.filter(status="offline")) == {*dead, *silent}
     began = min(run.started_at for run in last.values())
     say(
         f"round of 20 elements, 3 dead, 2 at a byte a second: the other 15 done after"
-        f" {(max(done) - began).total_seconds():.1f} s, the silent ones given up after"
-        f" {(max(given_up) - began).total_seconds():.1f} s; every run row says why"
+        f" {(max(done) - began).total_seconds():.1f} s while the silent ones went on; run rows say why"
     )
