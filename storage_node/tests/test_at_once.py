@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +17,7 @@ ORDINARY = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331
 VARIES = {"date", "x-request-id"}
 
 
-def stored(api: NodeSession, body: bytes = b"everyday", **attributes: object) -> str:
+def stored(api: NodeSession, body: bytes = b"everyday", **attributes: Any) -> str:
     """A file that was downloaded once, so that the next download is answered in place."""
     file_id = str(api.put_file(body, **attributes).json()["file_id"])
     assert api.get(f"/api/v1/files/{file_id}/download").content == body
@@ -105,7 +106,7 @@ def test_two_requests_in_one_packet_get_two_answers_in_order(
         head(
             "GET",
             f"/api/v1/files/{file_id}/download",
-            {"Authorization": api.headers["Authorization"]},
+            {"Authorization": str(api.headers["Authorization"])},
         )
         for file_id in (first, second)
     ]
