@@ -26,7 +26,11 @@ THREADS = 1100
 
 @pytest.fixture(scope="module")
 def roomy(site: Site) -> WebProcess:
-    return site.web(ARTSTORE_WEB_THREADS=str(THREADS), ARTSTORE_CLIENT_STALL_SECONDS="60")
+    return site.web(
+        ARTSTORE_WEB_THREADS=str(THREADS),
+        ARTSTORE_DATABASE_POOL_SIZE="16",
+        ARTSTORE_CLIENT_STALL_SECONDS="60",
+    )
 
 
 @pytest.fixture(scope="module")
