@@ -99,7 +99,7 @@ def _hand_over(record: FileRecord, ask: Ask, principal: Principal, now: dt.datet
     try:
         told = handover.headers(element, record.file_id, principal.subject)
     except OSError as failure:
-        raise NodeUnreachable(_("The element cannot be reached now.")) from failure
+        raise NodeUnreachable(_("The element did not accept a connection in time.")) from failure
     database.release()
     metrics.DOWNLOADS.labels("handed_over").inc()
     return Download(200, told | handover.to_pass_on(headers), iter(()))
