@@ -290,10 +290,11 @@ def test_the_readme_has_its_four_pictures(
     """One screen each, as one sees it, not the whole length of the page."""
     visit = Visit(chromium, furnished, viewport={"width": 1280, "height": 860})
     visit.log_in("admin", furnished.admin_password)
+    shown = pages | {"files-search": "files?query=report&mode=fulltext"}
     looks = {"dashboard": "light", "files-search": "dark", "file": "light", "element": "dark"}
     for name, theme in looks.items():
         visit.use(theme=theme)
-        visit.go(pages[name])
+        visit.go(shown[name])
         visit.settle()
         visit.page.evaluate(ALL_DRAWN)
         visit.page.screenshot(path=str(folder / f"readme-{name}.png"), animations="disabled")

@@ -81,11 +81,15 @@ def account(request: HttpRequest, account_id: uuid.UUID) -> HttpResponse:
         else:
             messages.success(request, _("The changes are in force at the next request."))
             return redirect("console:services-detail", account_id)
+    now = timezone.now()
     context = {
         "form": form,
         "account": found,
+        "expiring": ServiceAccount.with_secret_ending(now)
+        .filter(pk=account_id)
+        .values_list("pk", flat=True),
         "history": audit.about(found.client_id),
-        "now": timezone.now(),
+        "now": now,
     }
     return form_page(request, "admin/service_account.html", context)
 
