@@ -49,9 +49,8 @@ _SETTINGS = (
     # One search is not worth every core; others are searching too.
     ("max_parallel_workers_per_gather", "0"),
 )
-# In the planner's units, about 5000 records: all matches for less than a walk that finds none.
-READ_WHOLE_COST = 10_000
-HOPED_SECONDS = 1.0
+# A page read in order is soon full; see `_soonest`.
+HOPED_SECONDS = 2.0
 # In one page of a walk through all matches.
 WALKED_FILES = 1000
 
@@ -131,19 +130,17 @@ def page(query: SearchQuery, now: dt.datetime) -> list[FileRecord]:
 
 
 def _soonest(query: SearchQuery, now: dt.datetime, read: Callable[[QuerySet[FileRecord]], T]) -> T:
-    """`read` the page the way that ends soon.
+    """`read` the page as the planner sees fit, which is nearly always soon.
 
-    Usually in its order from an index until the page is full. Where the index in that order is not
-    the one that knows what matches, that is a hope: whatever matches may stand at the far end. So
-    matches that cost little are read whole instead, and all others when the hope is not soon
-    fulfilled.
+    It takes what matches to be spread evenly over the order. Where all of it stands at the far end,
+    reading in order until the page is full goes through most of the table; then everything that
+    matches is read whole instead and sorted.
     """
     in_order = _page_rows(query, now, F)
     if conditions.match_in_order(query):
         return read(in_order)
-    if _planned(conditions.matches(query, now), "Total Cost") > READ_WHOLE_COST:
-        with contextlib.suppress(_HopeLost), _hoping():
-            return read(in_order)
+    with contextlib.suppress(_HopeLost), _hoping():
+        return read(in_order)
     return read(_page_rows(query, now, _unindexed))
 
 
@@ -292,11 +289,10 @@ def _total(
     counted = found.order_by()[: EXACT_TOTAL + 1].count()
     if counted <= EXACT_TOTAL:
         return counted, False
-    return max(counted, int(_planned(found, "Plan Rows"))), True
+    return max(counted, _estimated(found)), True
 
 
-def _planned(found: FileRecordQuerySet, what: str) -> float:
-    """The planner's own estimate; of rows within a few per cent where there are many."""
+def _estimated(found: FileRecordQuerySet) -> int:
+    """By the planner, within a few per cent where there are many."""
     plan = found.order_by().values("pk").explain(format="json")
-    # Without a plan PostgreSQL need not even be asked: nothing can match.
-    return float(json.loads(plan)[0]["Plan"][what]) if plan else 0.0
+    return int(json.loads(plan)[0]["Plan"]["Plan Rows"])

@@ -137,6 +137,11 @@ FROM (
 """
 
 
+def recipe() -> str:
+    """All that decides what the records are; who keeps them makes them anew when it changes."""
+    return repr((_INSERT, WORDS, RUSSIAN_WORDS, EXTENSIONS))
+
+
 def make_records(count: int, elements: Sequence[uuid.UUID] = ()) -> None:
     """Insert `count` records, most on the first of `elements`, and let the planner know them.
 
@@ -166,12 +171,16 @@ def make_records(count: int, elements: Sequence[uuid.UUID] = ()) -> None:
 
 
 def _drop_search_indexes(cursor: Any) -> list[str]:
-    """What has to be executed to have them again."""
+    """What has to be executed to have them again, statistics targets included."""
     cursor.execute(
-        "select indexname, indexdef from pg_indexes"
+        "select indexname, indexdef, attstattarget from pg_indexes join pg_attribute"
+        " on attrelid = indexname::regclass and attnum = 1"
         " where tablename = 'registry_filerecord' and indexname like 'query_%'"
     )
-    found = cursor.fetchall()
-    for name, _definition in found:
+    again = []
+    for name, definition, target in cursor.fetchall():
         cursor.execute(f'drop index "{name}"')
-    return [definition for _name, definition in found]
+        again.append(definition)
+        if target is not None and target >= 0:
+            again.append(f'alter index "{name}" alter column 1 set statistics {target}')
+    return again

@@ -240,20 +240,18 @@ class TestFilters:
         assert shown == [f"{number}.bin" for number in range(5)]
         assert (first.total, rest.has_more) == (5, False)
 
-    def test_a_page_is_the_same_read_in_order_read_whole_and_after_a_lost_hope(
+    def test_a_page_is_the_same_read_in_order_and_after_a_lost_hope(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for number in range(30):
             stored(f"report {number % 7}.bin", age_days=number % 3, tags=["t"])
         asked = {"query": "report", "tags": ("t",), "limit": 11, "offset": 5}
         for sort in (SortBy.UPLOADED_AT, SortBy.ORIGINAL_FILENAME, SortBy.SIZE):
-            whole = names(sort_by=sort, **asked)
+            in_order = names(sort_by=sort, **asked)
             with monkeypatch.context() as patched:
-                patched.setattr(search, "READ_WHOLE_COST", -1)
-                in_order = names(sort_by=sort, **asked)
                 patched.setattr(search, "HOPED_SECONDS", 0.0)
                 patched.setattr(search, "_page_rows", _slow_in_order(search._page_rows))
-                assert names(sort_by=sort, **asked) == in_order == whole
+                assert names(sort_by=sort, **asked) == in_order
 
 
 class TestPaging:
