@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Callable
@@ -62,14 +63,15 @@ def create_account(person: Visit, name: str) -> None:
 def test_a_program_gets_an_account_and_its_copied_secret_works_with_the_curl_line_shown(
     operator: Visit, live_web: LiveSystem
 ) -> None:
-    create_account(operator, "nightly build")
+    name = f"nightly build {secrets.token_hex(4)}"
+    create_account(operator, name)
     secret, line = copied(operator, "client-secret"), copied(operator, "curl")
     assert secret not in line
     token = token_by_curl(line, secret)["access_token"]
     answer = live_web.session(token).get(f"{live_web.api}/files", timeout=30)
     assert answer.status_code == 200
     operator.page.get_by_role("link", name="I have copied it").click()
-    expect(operator.page.get_by_role("heading", level=1)).to_have_text("nightly build")
+    expect(operator.page.get_by_role("heading", level=1)).to_have_text(name)
     assert secret not in operator.page.content()
     expect(operator.page.locator("dt", has_text="Last used")).to_be_visible()
 
@@ -77,7 +79,7 @@ def test_a_program_gets_an_account_and_its_copied_secret_works_with_the_curl_lin
 def test_a_secret_is_rotated_with_overlap_and_both_work_until_the_old_one_ends(
     operator: Visit,
 ) -> None:
-    create_account(operator, "rotated build")
+    create_account(operator, f"rotated build {secrets.token_hex(4)}")
     old, line = copied(operator, "client-secret"), copied(operator, "curl")
     page = operator.page
     page.get_by_role("link", name="I have copied it").click()
