@@ -35,6 +35,15 @@ def test_a_file_is_stored_found_and_fetched(stored: tuple[str, bytes], tmp_path:
     assert Path(path).read_bytes() == content
 
 
+def test_files_are_found_by_element_and_by_time(stored: tuple[str, bytes], element: Any) -> None:
+    file_id, _content = stored
+    [line] = run("find_files", "--element", element.storage_id, "--uploaded-after", "2020-01-01")
+    assert file_id in line
+    assert run("find_files", "--element", element.pk, "--uploaded-before", "2020-01-01") == []
+    with pytest.raises(CommandError, match="nowhere"):
+        run("find_files", "--element", "nowhere")
+
+
 @pytest.mark.parametrize("have", [0, 1, 1024 * 1024, 3 * 1024 * 1024 + 1])
 def test_a_broken_download_goes_on_where_it_stopped(
     stored: tuple[str, bytes], tmp_path: Path, have: int

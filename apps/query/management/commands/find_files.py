@@ -1,5 +1,6 @@
 """`manage.py find_files`: search from the shell."""
 
+import datetime as dt
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from apps.query import search
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
+from apps.registry import elements
 from artstore.api import rfc3339
 from artstore.commands import OperatorCommand
 
@@ -20,6 +22,25 @@ _TEXTS = (
     "checksum",
     "cursor",
 )
+_PLAIN = (
+    "status",
+    "metadata",
+    "min_size",
+    "max_size",
+    "uploaded_after",
+    "uploaded_before",
+    "limit",
+    "offset",
+    "sort_by",
+    "sort_order",
+    *_TEXTS,
+)
+
+
+def _moment(text: str) -> dt.datetime:
+    """ISO 8601; in UTC where no zone is given."""
+    moment = dt.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 class Command(OperatorCommand):
@@ -35,7 +56,11 @@ class Command(OperatorCommand):
         parser.add_argument("--metadata", type=json.loads, default={}, help="a JSON object")
         parser.add_argument("--min-size", type=int)
         parser.add_argument("--max-size", type=int)
+        parser.add_argument("--uploaded-after", type=_moment, help="a day or a time; UTC")
+        parser.add_argument("--uploaded-before", type=_moment, help="a day or a time; UTC")
+        parser.add_argument("--element", help="storage_id or id of the element that holds them")
         parser.add_argument("--limit", type=int, default=100)
+        parser.add_argument("--offset", type=int, default=0)
         parser.add_argument("--sort-by", type=SortBy, choices=list(SortBy))
         parser.add_argument("--sort-order", type=SortOrder, choices=list(SortOrder))
         parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -43,8 +68,9 @@ class Command(OperatorCommand):
             parser.add_argument("--" + name.replace("_", "-"))
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        plain = ("status", "metadata", "min_size", "max_size", "limit", "sort_by", "sort_order")
-        given = {name: options[name] for name in (*plain, *_TEXTS) if options[name] is not None}
+        given = {name: options[name] for name in _PLAIN if options[name] is not None}
+        if options["element"]:
+            given["element_id"] = elements.find(options["element"]).pk
         query = SearchQuery(
             query=options["query"],
             mode=SearchMode(options["mode"]),
