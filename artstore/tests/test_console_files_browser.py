@@ -325,7 +325,7 @@ def test_an_edit_is_kept_and_a_wrong_one_is_told_at_its_field(admin: Visit) -> N
     expect(admin.page.get_by_role("status").first).to_contain_text("The changes are stored.")
     expect(admin.page.locator("pre", has_text='"ключ"')).to_be_visible()
     expect(admin.page.locator("dd .badge-tag")).to_have_text(["a", "b"])
-    expect(admin.page.get_by_text("Edited", exact=True)).to_be_visible()
+    expect(admin.page.get_by_text("Edited: metadata, tags")).to_be_visible()
 
 
 def test_a_reader_may_look_and_download_and_nothing_else(admin: Visit, reader: Visit) -> None:
