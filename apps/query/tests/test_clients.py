@@ -88,6 +88,7 @@ class TestCurl:
             ("-77", CONTENT[-77:]),
             (f"{len(CONTENT) - 5}-", CONTENT[-5:]),
         ],
+        ids=["first byte", "middle", "end", "to the end"],
     )
     def test_fetches_a_range(self, url: str, auth: Path, asked: str, got: bytes) -> None:
         assert run("curl", "-sS", "--fail", "-H", f"@{auth}", "--range", asked, url) == got
