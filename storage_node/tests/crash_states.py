@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,30 @@ class Operation:
 
 
 class RecordingMedium(Medium):
-    """Does and writes down."""
+    """Does and writes down. Any thread may come: the committer and a checkpoint work at the same time."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir)
         self.operations: list[Operation] = []
         self._fds: dict[int, tuple[int, int]] = {}
         self._index_data = b""
+        # A filesystem gives the inode number of a removed file to another one, sooner or later. Here every file made has
+        # a number of its own, or it would be laid out with bytes of the one before.
+        self._numbers = count(2**64)
+        self._nodes: dict[int, int] = {}
+
+    def _inode_of(self, status: os.stat_result) -> int:
+        return status.st_ino
 
     def _node(self, path: str) -> int:
-        return os.stat(path, dir_fd=self.root, follow_symlinks=False).st_ino
+        inode = self._inode_of(os.stat(path, dir_fd=self.root, follow_symlinks=False))
+        return self._nodes.get(inode, inode)
+
+    def _made(self, path: str) -> int:
+        """The number of a file that is new."""
+        inode = self._inode_of(os.stat(path, dir_fd=self.root, follow_symlinks=False))
+        self._nodes[inode] = next(self._numbers)
+        return self._nodes[inode]
 
     def note(self, kind: str, **facts: Any) -> None:
         self.operations.append(Operation(kind, **facts))
@@ -72,7 +86,7 @@ class RecordingMedium(Medium):
 
     def open_new(self, path: str) -> int:
         fd = super().open_new(path)
-        node = os.fstat(fd).st_ino
+        node = self._made(path)
         self._fds[fd] = (node, 0)
         self.note(CREATE, path=path, node=node)
         return fd
@@ -80,13 +94,13 @@ class RecordingMedium(Medium):
     def put(self, path: str, data: bytes) -> None:
         was_there = self.exists(path)
         super().put(path, data)
-        node = self._node(path)
+        node = self._node(path) if was_there else self._made(path)
         self.note(TRUNCATE if was_there else CREATE, path=path, node=node)
         self.note(WRITE, node=node, data=data)
 
     def open_change(self, path: str) -> int:
         fd = super().open_change(path)
-        node = os.fstat(fd).st_ino
+        node = self._made(path) if path == NEW_FILE else self._node(path)
         self._fds[fd] = (node, 0)
         if path == NEW_FILE:
             # Written by SQLite; to the disk it is a file made and filled by now, and synced next.
@@ -124,8 +138,9 @@ class RecordingMedium(Medium):
         self.note(TRUNCATE, node=self._fds[fd][0], offset=length)
 
     def close_file(self, fd: int) -> None:
-        super().close_file(fd)
+        # Forgotten first: once closed, another thread may be given the same number.
         self._fds.pop(fd, None)
+        super().close_file(fd)
 
     def rename(self, source: str, target: str) -> None:
         node = self._node(source)
@@ -265,8 +280,8 @@ def remains(
     """(what was lost, the disk) for a power cut after `operations`: all there, all unsynced lost, up to `most_lost` lost."""
     losable = unsynced(operations)
     choices: list[tuple[int, ...]] = [(), tuple(losable)] if losable else [()]
-    for count in range(1, most_lost + 1):
-        choices += [lost for lost in combinations(losable, count) if len(lost) < len(losable)]
+    for length in range(1, most_lost + 1):
+        choices += [lost for lost in combinations(losable, length) if len(lost) < len(losable)]
     for lost in choices:
         disk = before.copy()
         for position, operation in enumerate(operations):
