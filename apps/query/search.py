@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,14 +44,15 @@ _SETTINGS = (
     ("enable_seqscan", "off"),
     # What matches is kept row by row: kept by the page, every row in it would be tried again.
     ("work_mem", "'64MB'"),
-    # Indexes and the newest records are in memory; at the price of a turning disk the planner
-    # would rather read a third of two further indexes than a few thousand rows.
-    ("random_page_cost", "1.5"),
+    # What is searched is mostly in memory: a row more costs less than an entry of a further index,
+    # and a count need not read the whole of one.
+    ("seq_page_cost", "0.1"),
+    ("random_page_cost", "0.15"),
     # One search is not worth every core; others are searching too.
     ("max_parallel_workers_per_gather", "0"),
 )
 # A page read in order is soon full; see `_soonest`.
-HOPED_SECONDS = 2.0
+HOPED_SECONDS = 1.0
 # In one page of a walk through all matches.
 WALKED_FILES = 1000
 
@@ -79,22 +81,23 @@ class SearchPage:
 def run(query: SearchQuery, now: dt.datetime) -> SearchPage:
     """The page of files that `query` asks for."""
     check_order(query)
-    with metrics.timed_search(query.mode), within_limits():
+    with metrics.timed_search(query.mode):
         return _page(query, now)
 
 
 @contextlib.contextmanager
-def within_limits() -> Iterator[None]:
+def within_limits(seconds: float = math.inf) -> Iterator[None]:
     """A transaction with a search's limits; `SearchTimedOut` when it was stopped by them."""
+    most = min(seconds, settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS)
     try:
         with transaction.atomic():
-            _set_limits()
+            _set_limits(most)
             yield
     except OperationalError as failure:
         if isinstance(failure.__cause__, QueryCanceled):
             raise SearchTimedOut(
                 _("The search was stopped: it took longer than %(n)s seconds. Narrow it.")
-                % {"n": settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS}
+                % {"n": most}
             ) from failure
         raise
 
@@ -110,22 +113,22 @@ def check_order(query: SearchQuery) -> None:
         raise paging.bad_parameter("cursor", _("Give a cursor or an offset, not both."))
 
 
-def _set_limits() -> None:
+def _set_limits(seconds: float) -> None:
     """How a search runs: not long, not compiled, and not through the whole table."""
-    _set_timeout(settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS)
+    limits = (("statement_timeout", max(1, int(seconds * 1000))), *_SETTINGS)
     with connection.cursor() as cursor:
-        cursor.execute("; ".join(f"SET LOCAL {name} = {value}" for name, value in _SETTINGS))
+        cursor.execute("; ".join(f"SET LOCAL {name} = {value}" for name, value in limits))
 
 
 def plans(query: SearchQuery, now: dt.datetime, **options: Any) -> dict[str, str]:
     """How PostgreSQL answers the count and the page, for whoever wants to look."""
     with within_limits():
         total = _up_to(conditions.matches(query, now), EXACT_TOTAL + 1).explain(**options)
-        return {"total": total, "page": _soonest(query, now, lambda rows: rows.explain(**options))}
+    return {"total": total, "page": _soonest(query, now, lambda rows: rows.explain(**options))}
 
 
 def page(query: SearchQuery, now: dt.datetime) -> list[FileRecord]:
-    """The page and one row more, which tells whether it is the last; to be read `within_limits`."""
+    """The page and one row more, which tells whether it is the last."""
     return _soonest(query, now, list)
 
 
@@ -138,37 +141,17 @@ def _soonest(query: SearchQuery, now: dt.datetime, read: Callable[[QuerySet[File
     """
     in_order = _page_rows(query, now, F)
     if conditions.match_in_order(query):
+        with within_limits():
+            return read(in_order)
+    with contextlib.suppress(SearchTimedOut), within_limits(HOPED_SECONDS):
         return read(in_order)
-    with contextlib.suppress(_HopeLost), _hoping():
-        return read(in_order)
-    return read(_page_rows(query, now, _unindexed))
+    with within_limits():
+        return read(_page_rows(query, now, _unindexed))
 
 
 def _unindexed(column: str) -> Func:
     """The column as no index has it, so that nothing is read in its order."""
     return Func(F(column), template="COALESCE(%(expressions)s, %(expressions)s)")
-
-
-class _HopeLost(Exception):
-    """The page was not full in time."""
-
-
-@contextlib.contextmanager
-def _hoping() -> Iterator[None]:
-    try:
-        with transaction.atomic():
-            _set_timeout(HOPED_SECONDS)
-            yield
-    except OperationalError as failure:
-        if isinstance(failure.__cause__, QueryCanceled):
-            raise _HopeLost from failure
-        raise
-    _set_timeout(settings.ARTSTORE_SEARCH_TIMEOUT_SECONDS)
-
-
-def _set_timeout(seconds: float) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
 
 
 def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord]:
@@ -178,8 +161,7 @@ def walk(query: SearchQuery, most: int, now: dt.datetime) -> Iterator[FileRecord
     """
     step = dataclasses.replace(query, limit=WALKED_FILES)
     while most > 0:
-        with within_limits():
-            rows = page(step, now)
+        rows = page(step, now)
         database.release()
         yield from rows[: min(step.limit, most)]
         most -= step.limit
@@ -286,10 +268,11 @@ def _total(
     ended = not more and (rows or not query.offset) and query.cursor is None
     if ended and query.sort is not SortBy.RELEVANCE:
         return query.offset + rows, False
-    counted = found.order_by()[: EXACT_TOTAL + 1].count()
-    if counted <= EXACT_TOTAL:
-        return counted, False
-    return max(counted, _estimated(found)), True
+    with within_limits():
+        counted = _up_to(found, EXACT_TOTAL + 1).count()
+        if counted <= EXACT_TOTAL:
+            return counted, False
+        return max(counted, _estimated(found)), True
 
 
 def _estimated(found: FileRecordQuerySet) -> int:
