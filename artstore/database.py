@@ -15,3 +15,12 @@ def release() -> None:
     """
     if not connection.in_atomic_block:
         connection.close()
+
+
+def take_time() -> None:
+    """Lift the limit on a web process's statements for the rest of the transaction at hand.
+
+    For acts of an operator that change as many records as there are.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")

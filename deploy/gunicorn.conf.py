@@ -37,6 +37,11 @@ limit_request_field_size = 16_384
 # The heartbeat file must never wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - gunicorn makes its own file there
 forwarded_allow_ips = os.environ.get("ARTSTORE_PROXY_ADDRESSES", "127.0.0.1,::1")
+# A request's statement that takes longer is stopped; libpq reads this, and nothing but the web does.
+_statement_seconds = float(os.environ.get("ARTSTORE_STATEMENT_TIMEOUT_SECONDS", "30"))
+if _statement_seconds > 0:
+    _timeout = f"-c statement_timeout={max(1, int(_statement_seconds * 1000))}"
+    os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} {_timeout}".strip()
 accesslog = None
 errorlog = "-"
 control_socket_disable = True

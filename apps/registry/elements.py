@@ -39,6 +39,7 @@ from apps.registry.models import (
     element_id_of,
 )
 from apps.registry.node_client import NodeAddress, NodeClient
+from artstore import database
 from artstore.errors import ValidationError
 
 MAX_CA_PEM_CHARACTERS = 64 * 1024
@@ -229,6 +230,7 @@ def remove(
     Its files stay where they are: registering it again and a full sync bring the records back.
     """
     with transaction.atomic():
+        database.take_time()
         element = StorageElement.objects.select_for_update().filter(pk=element_id).first()
         if element is None:
             raise element_not_found(element_id)
