@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -86,15 +87,16 @@ def test_drill_a_round_of_twenty_elements_of_which_three_are_dead_and_two_nearly
     dead = [make.element(f"se-dead-{number}") for number in range(3)]
     over = threading.Event()
 
-    def one_byte_a_second(line: Line) -> None:
+    def one_byte_a_second(storage_id: str, line: Line) -> None:
         line.head()
-        line.send(f"HTTP/1.1 200 OK\r\n{IDENTITY}Content-Length: 9999\r\n\r\n")
+        identity = IDENTITY.replace("se-fake", storage_id)
+        line.send(f"HTTP/1.1 200 OK\r\n{identity}Content-Length: 9999\r\n\r\n")
         while not over.wait(1):
             line.send(" ")
 
     with (
-        ScriptedServer(certificates, one_byte_a_second) as first,
-        ScriptedServer(certificates, one_byte_a_second) as second,
+        ScriptedServer(certificates, partial(one_byte_a_second, "se-silent-0")) as first,
+        ScriptedServer(certificates, partial(one_byte_a_second, "se-silent-1")) as second,
         # Far longer than fifteen syncs take: what ends the silent ones is the test.
         WorkerProcess(tmp_path / "worker.log", ARTSTORE_NODE_ANSWER_SECONDS="900") as worker,
     ):
