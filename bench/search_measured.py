@@ -31,11 +31,14 @@ TABLE = "registry_filerecord"
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 
 
+Rounds = list[dict[str, list[float]]]
+
+
 @dataclass
 class Times:
     """Milliseconds by kind, round after round."""
 
-    rounds: list[dict[str, list[float]]] = field(default_factory=list)
+    rounds: Rounds = field(default_factory=list)
 
     def of(self, kind: str) -> list[float]:
         return [value for one in self.rounds for value in one[kind]]
@@ -97,23 +100,36 @@ def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
-def measure(ask: Callable[[str, int], None], wanted: list[str], rounds: int) -> Times:
-    """Every kind in turn, so that a noisy moment hits them alike; the first round is a rehearsal."""
-    times = Times()
+def measure(ask: Callable[[str, int], None], wanted: list[str], rounds: int) -> tuple[Times, Times]:
+    """Times by the clock and times of processors, this process's and its server process's.
+
+    Every kind in turn, so that a noisy moment hits them alike; the first round is a rehearsal.
+    """
+    clock, processors = Times(), Times()
     for round_number in range(rounds + 1):
         found = {kind: _timed(ask, kind, round_number) for kind in wanted}
         if round_number:
-            times.rounds.append(found)
-    return times
+            for times, part in ((clock, 0), (processors, 1)):
+                times.rounds.append({kind: [one[part] for one in found[kind]] for kind in wanted})
+    return clock, processors
 
 
-def _timed(ask: Callable[[str, int], None], kind: str, round_number: int) -> list[float]:
+def _timed(
+    ask: Callable[[str, int], None], kind: str, round_number: int
+) -> list[tuple[float, float]]:
     taken = []
+    connection.ensure_connection()
+    server = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
     for number in range(round_number * ASKS, (round_number + 1) * ASKS):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), _busy_ms(server)
         ask(kind, number)
-        taken.append((time.perf_counter() - began) * 1000)
+        taken.append(((time.perf_counter() - began) * 1000, _busy_ms(server) - busy))
     return taken
+
+
+def _busy_ms(server: Path) -> float:
+    """What this thread and that server process have run so far."""
+    return int(server.read_text().split()[0]) / 1e6 + time.thread_time() * 1000
 
 
 def measure_together(wanted: list[str], rounds: int) -> Times:
@@ -141,7 +157,7 @@ def measure_together(wanted: list[str], rounds: int) -> Times:
 def _one_of_several(number: int, wanted: list[str], rounds: int, results: Any) -> None:
     start = number * len(wanted) // CLIENTS
     turned = wanted[start:] + wanted[:start]
-    times = measure(lambda kind, n: total(kind, n + number), turned, rounds)
+    times, _processors = measure(lambda kind, n: total(kind, n + number), turned, rounds)
     results.put(times.rounds)
 
 
