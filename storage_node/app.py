@@ -200,7 +200,6 @@ class _Engine:
             self.refusal = refusal
             self._server.should_exit = True
             return
-        node.opened.place_apart()
         log.info(
             "ready", extra={"storage_id": node.config.storage_id, "instance_id": node.instance_id}
         )

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
@@ -20,7 +19,6 @@ from storage_node.change import Change
 from storage_node.element import Element
 from storage_node.errors import NodeError, NotWritable, OutcomeUnknown
 from storage_node.health import NO_ROOM
-from storage_node.placing import Batch, Outcomes, PlacingApart
 from storage_node.records import Record
 from storage_node.wal import AppendUndone, LogBroken
 
@@ -53,19 +51,10 @@ class Committer:
         self.in_hand: frozenset[UUID] = frozenset()
         # Bodies of files that are durable, in the index, and about to be written to their places.
         self.bodies: dict[UUID, bytes] = {}
-        self._apart: PlacingApart | None = None
 
     def start(self) -> None:
         """Begins to work."""
         self._thread.start()
-
-    def place_apart(self) -> None:
-        """Has the files of small uploads written by a process of its own from now on."""
-        outcomes = Outcomes(placed=self._placed, place_here=self._place_here)
-        try:
-            self._apart = PlacingApart(self._element.disk, outcomes)
-        except OSError as error:
-            log.warning("small files are placed by the node itself: %s", error)
 
     def submit(self, change: Change[Any]) -> None:
         """Hands a change over; its future tells how it went."""
@@ -79,8 +68,6 @@ class Committer:
         self._stopping.set()
         self._queue.put(None)
         self._thread.join()
-        if self._apart is not None:
-            self._apart.close()
 
     def _run(self) -> None:
         finished = False
@@ -156,9 +143,6 @@ class Committer:
 
     def _bring_through(self, batch: list[Change[Any]]) -> None:
         self.in_hand = frozenset(change.file_id for change in batch if change.file_id is not None)
-        if self._apart is not None and not all(change.needs_no_files_to_answer for change in batch):
-            # Such a change may touch files that are still on their way, or move the position behind them.
-            self._apart.settle()
         self._element.disk.look_again()
         self._element.index.expect([*self.in_hand])
         ready = [change for change in batch if self._make_ready(change)]
@@ -249,38 +233,19 @@ class Committer:
         files_can_wait = all(change.needs_no_files_to_answer for change in ready)
         try:
             if files_can_wait:
-                batch = Batch(
-                    [(record.file, record.body) for record in _records(ready) if record.file],
-                    first_lsn + len(ready) - 1,
-                )
-                self.bodies.update((file.file_id, body) for file, body in batch.files)
+                self.bodies = {
+                    record.file.file_id: record.body for record in _records(ready) if record.file
+                }
                 self._index(ready, first_lsn)
-                is_handed_over = self._apart is not None and self._apart.hand_over(batch)
-                if not is_handed_over and self._place_here(batch):
-                    self._placed(batch)
-                return
-            self._apply(ready)
-            self._index(ready, first_lsn)
+                self._apply(ready)
+            else:
+                self._apply(ready)
+                self._index(ready, first_lsn)
         except _Broken:
             self._leave_open([change for change in ready if not change.future.done()])
             return
         self.applied_lsn = first_lsn + len(ready) - 1
-
-    def _place_here(self, batch: Batch) -> bool:
-        """Whether the files could be written; if not, the element is degraded and the position stays before them."""
-        disk = self._element.disk
-        try:
-            for file, body in batch.files:
-                self._insist(partial(disk.put_file, file, body))
-        except _Broken:
-            return False
-        return True
-
-    def _placed(self, batch: Batch) -> None:
-        """Everything up to the end of this batch is applied; readers find its files in their places."""
-        self.applied_lsn = batch.last_lsn
-        for file, _ in batch.files:
-            self.bodies.pop(file.file_id, None)
+        self.bodies = {}
 
     def _apply(self, ready: list[Change[Any]]) -> None:
         for change in ready:

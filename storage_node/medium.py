@@ -29,18 +29,6 @@ class Medium:
         self.data_dir = data_dir
         self.root = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    @classmethod
-    def held(cls, root: int) -> "Medium":
-        """The directory behind a descriptor that another process opened; it is not closed."""
-        medium = cls(Path(f"/proc/self/fd/{root}"))
-        os.close(medium.root)
-        medium.root = root
-        return medium
-
-    def open_directory(self, path: str) -> int:
-        """A descriptor of a directory, with locks of its own."""
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.root)
-
     def close(self) -> None:
         """Gives the directory back; its flock goes with it."""
         if self.root >= 0:

@@ -54,7 +54,6 @@ from storage_node.index_rebuild import rebuild as rebuild_index
 from storage_node.index_schema import Row
 from storage_node.modes import ALLOWED, ModeState, Operation
 from storage_node.modes import ModeChange as ModeChange
-from storage_node.placing import wait_for_leftover
 from storage_node.records import Record
 from storage_node.redo import redo
 from storage_node.upkeep import GarbageTally, MarkDamage
@@ -169,10 +168,6 @@ class Store:
         for file_id in missing:
             store.submit(MarkDamage(file_id, "missing_file", now)).result()
         return store
-
-    def place_apart(self) -> None:
-        """From now on a process beside this one writes the files of small uploads."""
-        self.committer.place_apart()
 
     def close(self) -> None:
         """Finishes what was accepted, makes a checkpoint and lets go of the directory."""
@@ -353,7 +348,6 @@ class Store:
 
 def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]]:
     options, disk, medium = directory.options, directory.disk, directory.disk.medium
-    wait_for_leftover(medium)
     found = scan(medium, directory.identity.log_id)
     headroom = Headroom(medium, options.headroom_bytes)
     live = _resume(directory, found, headroom)

@@ -22,7 +22,7 @@ GROUND_FLOOR |= {"artstore.unread", "artstore.parsers"}
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "choices", "metrics", "attributes", "uploading"}
 # Modules that speak HTTP to a node: they know the wire and no verb.
-CLIENT_ROOMS = {"node_client", "wire", "addresses", "answers", "deadlines"}
+CLIENT_ROOMS = {"node_client", "wire", "heads", "addresses", "answers", "deadlines"}
 DOOR_ROOMS = {"api", "views", "urls", "serializers", "forms", "apps", "checks"}
 DOOR_ROOMS |= {"authentication", "permissions", "management", "templatetags", "listing"}
 DOOR_ROOMS |= {"middleware", "responses"}
@@ -33,10 +33,10 @@ NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django
 NODE_FLOORS = (
     {"errors", "survival"},
     {"attribute_rules", "names", "attributes"},
-    {"records", "wal_format", "medium", "placing_process"},
+    {"records", "wal_format", "medium"},
     {"wal", "wal_scan", "disk", "index_schema", "remembered", "index", "index_reading"}
     | {"index_rebuild", "modes", "capacity", "clock_trust", "health", "headroom"},
-    {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint", "placing"}
+    {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
     | {"content", "feed", "uploads", "store"},
     {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
