@@ -9,6 +9,7 @@ wal/ that the files do not show yet: start it once, or expect them as findings.
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,9 @@ def problem(path: Path) -> str:
 
 def findings(directory: Path) -> Iterator[str]:
     for path in sorted((directory / "files").rglob("*")):
-        found = problem(path) if path.is_file() else ""
+        # `.<file_id>` is what a running node is writing and has not given its name yet.
+        is_unfinished = re.fullmatch(r"\.[0-9a-f-]{36}", path.name)
+        found = problem(path) if path.is_file() and not is_unfinished else ""
         if found:
             yield f"{found} {path}"
 

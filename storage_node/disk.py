@@ -13,7 +13,14 @@ from uuid import UUID
 
 from storage_node.attributes import AttributesCorrupt, FileAttributes
 from storage_node.medium import Medium
-from storage_node.names import ATTRIBUTES_SUFFIX, attributes_path, content_path, id_in_name
+from storage_node.names import (
+    ATTRIBUTES_SUFFIX,
+    attributes_path,
+    content_path,
+    id_in_name,
+    is_unfinished,
+    unfinished_path,
+)
 
 FILES, INCOMING, QUARANTINE = "files", "incoming", "quarantine"
 NODE_FILE, MODE_FILE, KEYS_FILE = "node.json", "mode.json", "jwks.json"
@@ -24,11 +31,12 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What one `files/ab/cd` holds: names of contents, and of attributes without their suffix."""
+    """What one `files/ab/cd` holds: names of contents, of attributes without their suffix, and of what is being written."""
 
     path: str
     contents: frozenset[str]
     attributes: frozenset[str]
+    unfinished: frozenset[str]
 
 
 class Disk:
@@ -115,28 +123,29 @@ class Disk:
         self.medium.rename(f"{INCOMING}/{part}", attributes_path(file.file_id, file.stored_name))
 
     def put_file(self, file: FileAttributes, body: bytes) -> None:
-        """Content, then attributes, straight to their places: for a body that a durable record holds as well, so that a
-        half-written file is written anew by replay."""
-        content, attributes = self.places_of(file)
-        self.medium.put(content, body)
-        self.medium.put(attributes, file.file_bytes)
-
-    def places_of(self, file: FileAttributes) -> tuple[str, str]:
-        """Where content and attributes belong."""
-        path = content_path(file.file_id, file.stored_name)
-        return path, path + ATTRIBUTES_SUFFIX
+        """Content, then attributes, each in one step: for a body that a durable record holds as well."""
+        self._put_whole(file.file_id, content_path(file.file_id, file.stored_name), body)
+        self.put_attributes(file)
 
     def put_attributes(self, file: FileAttributes) -> None:
-        """Replaces a file's attributes in one step, for a durable record that holds them as well.
+        """Replaces a file's attributes in one step, for a durable record that holds them as well."""
+        path = attributes_path(file.file_id, file.stored_name)
+        self._put_whole(file.file_id, path, file.file_bytes)
 
-        The temporary name is beside the file and always the same: replay uses it up whatever was left of it. Not in
+    def _put_whole(self, file_id: UUID, path: str, data: bytes) -> None:
+        """Written under a name of its own, then renamed: whoever looks finds all of it, what was there before, or nothing.
+
+        The temporary name is beside the file and always the same: replay removes whatever was left of it. Not in
         `incoming/`, because ext4 looks for a free inode near the directory a file is made in and passes over those freed
         in the last minutes one by one: replacing many files through one directory gets slower with each of them.
         """
-        path = attributes_path(file.file_id, file.stored_name)
-        beside = f"{path.rpartition('/')[0]}/.{file.file_id}"
-        self.medium.put(beside, file.file_bytes)
-        self.medium.rename(beside, path)
+        unfinished = unfinished_path(file_id)
+        self.medium.put(unfinished, data)
+        self.medium.rename(unfinished, path)
+
+    def drop_unfinished(self, file_id: UUID) -> None:
+        """Removes what a kill or a power cut left under the temporary name; fine if there is nothing."""
+        self.medium.unlink(unfinished_path(file_id))
 
     def remove_file(self, file_id: UUID, stored_name: str) -> None:
         """Bytes first, attributes last: attributes without bytes are an unfinished purge, bytes alone would be an orphan."""
@@ -183,13 +192,15 @@ class Disk:
 
     def leaf(self, path: str) -> Leaf:
         """What one directory of files holds."""
-        contents, attributes = set(), set()
+        contents, attributes, unfinished = set(), set(), set()
         for name, _ in self.medium.entries(path):
             if name.endswith(ATTRIBUTES_SUFFIX):
                 attributes.add(name.removesuffix(ATTRIBUTES_SUFFIX))
+            elif is_unfinished(name):
+                unfinished.add(name)
             else:
                 contents.add(name)
-        return Leaf(path, frozenset(contents), frozenset(attributes))
+        return Leaf(path, frozenset(contents), frozenset(attributes), frozenset(unfinished))
 
     def strays(self) -> Iterator[str]:
         """Paths directly in `files/` or `files/ab/` that are no directory of the layout."""

@@ -126,6 +126,9 @@ def _rows(disk: Disk, sums: _Sums) -> Iterator[Row]:
     }
     for path in disk.leaf_paths():
         leaf = disk.leaf(path)
+        for name in leaf.unfinished:
+            # Copied from a running node while it was written: its own log is not here to say what became of it.
+            disk.medium.unlink(f"{path}/{name}")
         for name in sorted(leaf.attributes):
             row = _row(disk, leaf, name, sums)
             if row is not None:

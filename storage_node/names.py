@@ -20,6 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9 ()+,=@_.-]*")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,15}")
 _UNSAFE_EVERYWHERE = frozenset('<>:"/\\|?*')
 _ID_IN_NAME = re.compile(r"_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.[A-Za-z0-9]{1,15})?$")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Joins two characters into one picture; cutting beside it leaves half a picture.
 _JOINER = "\u200d"
 
@@ -88,6 +89,16 @@ def id_in_name(name: str) -> UUID | None:
     """The file_id a stored name claims: a hint for reports and for lookups that the attributes then confirm."""
     found = _ID_IN_NAME.search(name.removesuffix(ATTRIBUTES_SUFFIX))
     return UUID(found[1]) if found else None
+
+
+def unfinished_path(file_id: UUID) -> str:
+    """Where bytes and attributes are written before they get their names: nobody sees half of them under those."""
+    return content_path(file_id, f".{file_id}")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether it is one of those. No file is named like that: stored names never begin with a dot."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def content_path(file_id: UUID, name: str) -> str:

@@ -44,6 +44,9 @@ def redo(disk: Disk, found: LogScan) -> Redone:
         step = _STEPS.get(record.kind)
         if step is not None and not step(disk, record, lsn, final):
             missing += [record.file_id] if record.file_id else []
+        if record.kind in _WRITING and record.file_id is not None:
+            # Whatever it was, the files that a record stands for are in their places now.
+            disk.drop_unfinished(record.file_id)
     return Redone(records, missing)
 
 
@@ -152,6 +155,7 @@ def quarantine_moves(disk: Disk, record: Record) -> None:
     disk.move_to_quarantine(record.facts["place"], moves, record.facts["note"].encode())
 
 
+_WRITING = (Kind.PUT, Kind.SET, Kind.PURGE)
 _STEPS: dict[Kind, Callable[[Disk, Record, int, _Final], bool]] = {
     Kind.PUT: _redo_put,
     Kind.SET: _redo_set,

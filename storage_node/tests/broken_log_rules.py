@@ -8,6 +8,7 @@ DISK = "test_disk_errors.py"
 LOG = "test_log_rules.py"
 WAL = "test_wal.py"
 FILES = "test_store_files.py"
+VISIBLE = "test_half_written.py"
 GARBAGE = "test_garbage.py"
 
 LOG_RULES = [
@@ -67,6 +68,21 @@ LOG_RULES = [
             ),
         ),
         f"{ORDER}::test_rule_1_the_attributes_and_the_directory_are_made_before_the_record",
+    ),
+    broken(
+        "1. Nothing is seen half-written: a file's bytes and attributes get their names when they are complete",
+        "disk.py",
+        (
+            "        self.medium.put(unfinished, data)\n",
+            "        self.medium.put(path, data)\n        return\n",
+        ),
+        f"{VISIBLE}::test_rule_1_nobody_ever_sees_half_of_a_file_or_of_its_attributes",
+    ),
+    broken(
+        "4. Replay removes what was being written",
+        "redo.py",
+        ("            disk.drop_unfinished(record.file_id)\n", "            pass\n"),
+        f"{VISIBLE}::test_rule_4_what_was_being_written_is_gone_after_a_replay",
     ),
     broken(
         "1. The directory is made, and synced, before the record",

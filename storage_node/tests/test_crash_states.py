@@ -51,6 +51,8 @@ def observed(element: SmallElement) -> dict[str, Any]:
         for name in element.names_under("files")
         if not any(file_id in name for file_id in seen)
     ]
+    unfinished = [name for name in element.names_under("files") if Path(name).name[0] == "."]
+    assert unfinished == []
     # A file is in one place: where it was, or in quarantine.
     seen["quarantine"] = [Path(name).name for name in element.names_under("quarantine")]
     return seen

@@ -43,7 +43,6 @@ def _looks(path: Path) -> tuple[int, int]:
 PASSES: tuple[Takes, ...] = (
     lambda path, _there: not path.name.endswith(".attr.json"),
     lambda _path, _there: True,
-    lambda _path, there: there.exists(),
 )
 
 
