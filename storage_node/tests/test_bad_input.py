@@ -12,6 +12,7 @@ from storage_node.tests.node_process import NodeProcess, NodeSession, attributes
 from storage_node.tests.raw_client import connected, head
 
 INVALID = (400, "VALIDATION_ERROR")
+UNSAFE_NAMES = ("a/b", "/etc/passwd", "a\0b", "a\nb", "a\r\nX: y", "\x7f", "\x1b[31m", ".", "..")
 
 
 @pytest.fixture(autouse=True)
@@ -43,15 +44,7 @@ def put_head(node: NodeProcess, headers: dict[str, str], **attributes: Any) -> b
 @pytest.mark.parametrize(
     "name",
     [
-        "a/b",
-        "/etc/passwd",
-        "a\0b",
-        "a\nb",
-        "a\r\nX: y",
-        "\x7f",
-        "\x1b[31m",
-        ".",
-        "..",
+        *UNSAFE_NAMES,
         "",
         "x" * 256,
         "x" * 4096,
