@@ -51,6 +51,10 @@ class FileHeldElsewhere(Conflict):
     """The file_id belongs to another element; an element speaks only for its own records."""
 
 
+class UploadUnfinished(Conflict):
+    """The element has the bytes, but not yet what their sender said of them."""
+
+
 class ElementUrlRefused(ValidationError):
     """An address that storage elements may not have."""
 

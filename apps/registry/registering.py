@@ -15,6 +15,7 @@ from apps.registry.errors import (
     FileHeldElsewhere,
     NodeFileGone,
     NodeFileNotFound,
+    UploadUnfinished,
     file_not_found,
 )
 from apps.registry.models import (
@@ -63,6 +64,10 @@ def _write(element: StorageElement, attributes: FileAttributes) -> bool:
 
 
 def _update(element: StorageElement, attributes: FileAttributes) -> bool:
+    if _is_owed_texts(element, attributes):
+        raise UploadUnfinished(
+            str(_("This file is still being uploaded. Ask again in a few minutes."))
+        )
     if FileRecord.activate(element.pk, attributes):
         return True
     if FileRecord.apply(element.pk, attributes):
@@ -83,4 +88,19 @@ def _update(element: StorageElement, attributes: FileAttributes) -> bool:
         return False  # a newer revision was written while the element answered
     raise FileHeldElsewhere(
         str(_("This file_id belongs to a file of another storage element; nothing was changed."))
+    )
+
+
+def _is_owed_texts(element: StorageElement, attributes: FileAttributes) -> bool:
+    """Whether an upload is to describe the file yet, as `applying` asks for a sync: its row says
+    more than the element, and would say less ever after."""
+    if attributes.revision > 1:
+        return False
+    row = FileRecord.objects.filter(
+        pk=attributes.file_id, status=FileStatus.UPLOADING, storage_element=element
+    ).first()
+    return row is not None and (row.description, list(row.tags), row.metadata) != (
+        attributes.description,
+        list(attributes.tags),
+        dict(attributes.metadata),
     )

@@ -1,9 +1,14 @@
-"""A sync that meets a file whose upload is not over yet."""
+"""A sync, or an operator, that meets a file whose upload is not over yet."""
 
+import uuid
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from apps.admin.principals import Principal
+from apps.registry import registering
+from apps.registry.errors import UploadUnfinished
 from apps.registry.models import FileRecord, FileStatus
 from apps.registry.uploading import Lease, UploadDraft
 
@@ -46,4 +51,17 @@ def test_a_row_whose_texts_came_behind_the_bytes_waits_until_the_element_has_the
     site.client().edit_file(held.file_id, {"description": "late"})
     assert site.sync(full=True).status == "succeeded"
     row = FileRecord.objects.get(pk=held.file_id)
+    assert (row.status, row.description) == (FileStatus.ACTIVE, "late")
+
+
+def test_registering_such_a_file_by_hand_does_not_lose_its_texts(site: Any) -> None:
+    held = begun(site, description="late")
+    principal = Principal("user", "olga", uuid.uuid4(), role="admin")
+    with pytest.raises(UploadUnfinished):
+        registering.register_file(held.file_id, site.element.pk, principal, timezone.now())
+    row = FileRecord.objects.get(pk=held.file_id)
+    assert (row.status, row.description) == (FileStatus.UPLOADING, "late")
+    site.client().edit_file(held.file_id, {"description": "late"})
+    registering.register_file(held.file_id, site.element.pk, principal, timezone.now())
+    row.refresh_from_db()
     assert (row.status, row.description) == (FileStatus.ACTIVE, "late")
