@@ -180,6 +180,14 @@ def test_what_a_recording_element_is_sent_opens_nothing_else(
         assert status_at_node(honest, token) == 401
 
 
+def test_discovery_sends_no_token_to_a_url_nobody_knows(signing_keys: None, recorder: Any) -> None:
+    spy = recorder("stranger")
+    found = elements.discover(spy.url, spy.ca)
+    assert found.storage_id == "stranger"
+    assert spy.calls
+    assert spy.tokens == []
+
+
 def test_an_element_that_claims_anothers_storage_id_is_sent_no_token(
     node_named: Any, recorder: Any
 ) -> None:

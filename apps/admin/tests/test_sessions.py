@@ -1,6 +1,7 @@
 """Login, refresh, logout and password change over the API."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -175,5 +176,24 @@ def test_prior_art_35_a_refresh_token_opens_nothing_as_an_access_token() -> None
     pair = make.login(make.user())
     for path in ("/admin-auth/me", "/files", "/admin-users", "/storage-elements"):
         assert make.bearer(pair.refresh_token).get(f"/api/v1{path}").status_code == 401
-    swapped = make.post(NOBODY, "/admin-auth/refresh", refresh_token=pair.access_token[:255])
+    swapped = make.post(NOBODY, "/admin-auth/refresh", refresh_token=pair.access_token)
     assert swapped.status_code == 401
+    assert swapped.json()["error"]["code"] == "INVALID_REFRESH_TOKEN"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["", " ", "\0", "\ud800", "null", "é" * 300, "rt_" + "x" * 900_000],
+    ids=["empty", "space", "nul", "half a character", "word", "not ASCII", "900 kB"],
+)
+def test_any_text_that_is_no_refresh_token_is_refused_as_one(garbage: str) -> None:
+    refused = make.post(NOBODY, "/admin-auth/refresh", refresh_token=garbage)
+    assert refused.status_code == 401
+    assert refused.json()["error"]["code"] == "INVALID_REFRESH_TOKEN"
+
+
+@pytest.mark.parametrize("misshapen", [None, 7, True, ["rt_x"], {"rt_x": 1}], ids=repr)
+def test_what_is_no_text_is_no_refresh_token_and_a_malformed_request(misshapen: Any) -> None:
+    refused = make.post(NOBODY, "/admin-auth/refresh", refresh_token=misshapen)
+    assert refused.status_code == 400
+    assert "refresh_token" in refused.json()["error"]["details"]
