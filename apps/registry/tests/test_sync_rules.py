@@ -295,6 +295,37 @@ def test_rule_4_rows_written_since_the_run_began_are_asked_for_singly(
     assert (record.description, record.stored_revision) == ("written during the run", 2)
 
 
+def test_rule_4_a_file_that_is_gone_when_it_is_asked_for_does_not_keep_the_others_from_being_asked_for(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, there = (site.put(file_id=one) for one in sorted([uuid.uuid4(), uuid.uuid4()]))
+    site.sync()
+    site.rebuild_index()
+    apply_page = applying.apply_page
+
+    def changed_meanwhile(page: feed.Page, scope: applying.Scope) -> applying.Applied:
+        for stored in (gone, there):
+            edit = editing.FileEdit({"description": "written during the run"})
+            thread = threading.Thread(target=_edit, args=(stored.file_id, edit))
+            thread.start()
+            thread.join()
+        applied = apply_page(page, scope)
+        assert sorted(applied.held_back) == [gone.file_id, there.file_id]
+        site.client().delete_file(gone.file_id)
+        site.client().collect_garbage(dry_run=False)
+        site.client().edit_file(there.file_id, {"description": "written behind our back"})
+        return applied
+
+    monkeypatch.setattr(applying, "apply_page", changed_meanwhile)
+    run = site.sync()
+    assert (run.status, run.files_updated, run.files_unchanged) == ("succeeded", 1, 0), run.error
+    assert site.record(there.file_id).description == "written behind our back"
+    assert site.record(gone.file_id).status == "active", "the feed brings its tombstone"
+    monkeypatch.undo()
+    site.sync()
+    assert site.record(gone.file_id).status == "deleted"
+
+
 def _edit(file_id: uuid.UUID, edit: editing.FileEdit) -> None:
     try:
         editing.edit_file(file_id, edit, make.principal(), timezone.now())
