@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -97,6 +98,8 @@ class SearchForm(forms.Form):
     uploaded_before = forms.DateField(
         label=_("Uploaded until (UTC)"),
         required=False,
+        # There is no day after the last one.
+        validators=[MaxValueValidator(dt.date.max - _DAY)],
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
     )
     min_size = SizeField(label=_("At least"), required=False)

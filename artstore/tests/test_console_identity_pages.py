@@ -166,6 +166,19 @@ def test_the_audit_log_is_filtered_and_exported_as_it_is_shown(admin: Client) ->
     assert [row[3:5] for row in rows[1:]] == [["user.create", "Мария"]]
 
 
+@pytest.mark.parametrize("asked", ["after=yesterday", "before=9999-12-31"])
+def test_an_audit_question_that_is_not_understood_is_not_answered_with_everything(
+    admin: Client, asked: str
+) -> None:
+    admin.post("/console/users/create", NEW)
+    for address in ("/console/audit", "/console/audit/export"):
+        answer = admin.get(f"{address}?{asked}")
+        assert "text/html" in answer.headers["Content-Type"]
+        text = answer.content.decode()
+        assert "invalid-feedback" in text
+        assert "user.create" not in text
+
+
 def test_a_cell_no_spreadsheet_runs(admin: Client) -> None:
     AuditEvent.objects.create(
         at=timezone.now(), actor="=cmd()", actor_kind="user", action="user.edit", target="@x"

@@ -214,6 +214,11 @@ def test_a_missing_file_and_a_missing_element_are_404_pages(admin: Client) -> No
         assert 'id="failure"' in response.content.decode()
 
 
+def test_a_day_after_which_there_is_none_is_refused(admin: Client) -> None:
+    for address in ("/console/files", "/console/files/export"):
+        assert admin.get(f"{address}?uploaded_before=9999-12-31").status_code == 422
+
+
 def test_a_search_with_a_bad_value_is_422_and_says_which(admin: Client) -> None:
     response = admin.get("/console/files?min_size=lots&checksum=xyz")
     assert response.status_code == 422

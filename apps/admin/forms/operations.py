@@ -3,10 +3,13 @@
 import datetime as dt
 
 from django import forms
+from django.core.validators import MaxValueValidator
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from apps.admin.models import AuditEvent
+
+_DAY = dt.timedelta(days=1)
 
 
 class RotateKeyForm(forms.Form):
@@ -31,12 +34,18 @@ class AuditFilter(forms.Form):
     before = forms.DateField(
         label=_("Until (UTC)"),
         required=False,
+        # There is no day after the last one.
+        validators=[MaxValueValidator(dt.date.max - _DAY)],
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
     )
 
     def found(self) -> QuerySet[AuditEvent]:
-        """The events asked for, newest first. An action ending in a dot means all of its kind."""
-        self.is_valid()
+        """The events asked for, newest first. An action ending in a dot means all of its kind.
+
+        None where the question is not valid: all of them would pass for its answer.
+        """
+        if not self.is_valid():
+            return AuditEvent.objects.none()
         given = self.cleaned_data
         rows = AuditEvent.objects.order_by("-sequence")
         wanted = {name: given[name] for name in ("actor", "target") if given.get(name)}
@@ -47,7 +56,7 @@ class AuditFilter(forms.Form):
             wanted["at__gte"] = _midnight(given["after"])
         if given.get("before"):
             # The day named is meant to its end.
-            wanted["at__lt"] = _midnight(given["before"]) + dt.timedelta(days=1)
+            wanted["at__lt"] = _midnight(given["before"]) + _DAY
         return rows.filter(**wanted)
 
 

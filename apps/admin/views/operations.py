@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -60,8 +61,11 @@ def audit_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @guard(Act.AUDIT_READ)
-def audit_export(request: HttpRequest) -> StreamingHttpResponse:
-    events = AuditFilter(request.GET).found().iterator(chunk_size=2000)
+def audit_export(request: HttpRequest) -> HttpResponseBase:
+    form = AuditFilter(request.GET)
+    if not form.is_valid():
+        return audit_list(request)
+    events = form.found().iterator(chunk_size=2000)
     response = StreamingHttpResponse(_csv(events), content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="artstore-audit.csv"'
     return response
