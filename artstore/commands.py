@@ -1,9 +1,12 @@
 """Shell glue: an `ArtStoreError` that leaves a command becomes one sentence and exit code 1."""
 
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import validate_email
 
 from artstore.errors import ArtStoreError
 
@@ -22,6 +25,15 @@ class OperatorCommand(BaseCommand):
         if sys.stdin.isatty():
             self.stderr.write(prompt, ending="")
         return sys.stdin.readline().rstrip("\r\n")
+
+
+def email_address(text: str) -> str:
+    """The type of an argument that takes an e-mail address."""
+    try:
+        validate_email(text)
+    except ValidationError as failure:
+        raise ArgumentTypeError(f"{text} is not an e-mail address") from failure
+    return text
 
 
 def _sentence(failure: ArtStoreError) -> str:

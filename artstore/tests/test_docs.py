@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.core.management import get_commands, load_command_class
 
 from artstore.api import _DRF_CODES, _FOREIGN_FAILURES, _STATUS_CODES
 from artstore.tests import documented
@@ -91,3 +92,16 @@ def test_every_file_our_pages_name_exists() -> None:
         if not (ROOT / path).exists()
     ]
     assert gone == []
+
+
+def test_every_command_our_pages_show_can_be_typed() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    shown = [
+        typed.split()
+        for page in pages
+        for typed in re.findall(r'make manage ARGS="(\w[^"]*)"', page.read_text(encoding="utf-8"))
+    ]
+    assert shown
+    for name, *arguments in shown:
+        command = load_command_class(get_commands()[name], name)
+        command.create_parser("manage.py", name).parse_args(arguments)

@@ -41,6 +41,26 @@ def test_a_refusal_is_one_sentence_with_its_reasons() -> None:
         run("create_user", "sa_bob")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("create_user", "bob", "--email", "nobody"), "not an e-mail address"),
+        (
+            ("create_service_account", "ci", "--scope", "files:read", "--secret-days", -1),
+            "0 to 3650",
+        ),
+        (("create_service_account", "c" * 51, "--scope", "files:read"), "2 to 50 printable"),
+    ],
+)
+def test_what_the_api_would_refuse_a_command_refuses(
+    arguments: tuple[object, ...], reason: str
+) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run(*arguments)
+    assert not User.objects.exists()
+    assert not ServiceAccount.objects.exists()
+
+
 def test_edit_user_changes_role_and_activity() -> None:
     make.user("admin")
     person = make.user("readonly")

@@ -4,10 +4,12 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management import CommandError
 from django.utils import timezone
 
 from apps.admin import service_accounts
 from apps.admin.models import SCOPES
+from apps.admin.serializers import LONGEST_EXPIRATION_DAYS
 from apps.admin.service_accounts import DEFAULT_EXPIRATION_DAYS, IssuedSecret, NewAccount
 from artstore.commands import OperatorCommand
 
@@ -35,6 +37,10 @@ class Command(OperatorCommand):
         add_json_option(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if not 0 <= options["secret_days"] <= LONGEST_EXPIRATION_DAYS:
+            raise CommandError(f"--secret-days goes from 0 to {LONGEST_EXPIRATION_DAYS}.")
+        if not 2 <= len(options["name"]) <= 50 or not options["name"].isprintable():
+            raise CommandError("The name takes 2 to 50 printable characters.")
         draft = NewAccount(
             name=options["name"],
             scopes=options["scopes"],

@@ -9,7 +9,7 @@ from django.utils import timezone
 from apps.admin import users
 from apps.admin.models import Role
 from apps.admin.users import NewUser
-from artstore.commands import OperatorCommand
+from artstore.commands import OperatorCommand, email_address
 
 GENERATED_BYTES = 18
 
@@ -20,7 +20,7 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
         parser.add_argument("--role", choices=Role.values, default=Role.READONLY.value)
-        parser.add_argument("--email")
+        parser.add_argument("--email", type=email_address)
         parser.add_argument("--password-stdin", action="store_true", help="read the password")
 
     def handle(self, *_args: Any, **options: Any) -> None:

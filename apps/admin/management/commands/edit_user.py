@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps.admin import users
 from apps.admin.models import Role
-from artstore.commands import OperatorCommand
+from artstore.commands import OperatorCommand, email_address
 
 
 class Command(OperatorCommand):
@@ -16,7 +16,7 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
         parser.add_argument("--role", choices=Role.values)
-        parser.add_argument("--email")
+        parser.add_argument("--email", type=email_address)
         active = parser.add_mutually_exclusive_group()
         active.add_argument("--activate", dest="is_active", action="store_const", const=True)
         active.add_argument("--deactivate", dest="is_active", action="store_const", const=False)
