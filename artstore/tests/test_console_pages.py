@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from apps.admin.models import User
 from apps.admin.tests import make as people
+from apps.registry.forms.files import FileForm
 from apps.registry.models import FileRecord, StorageElement, SyncRun
 from apps.registry.tests import make
 from artstore import pages
@@ -248,6 +249,32 @@ def test_texts_of_files_are_never_markup(admin: Client, full_registry: StorageEl
         f"/console/files/{file.pk}/edit",
     ):
         assert evil not in admin.get(address).content.decode()
+
+
+def test_a_field_nobody_typed_in_is_not_sent_whatever_another_tab_stored() -> None:
+    opened = FileForm.of(FileRecord(description="one\ntwo", tags=["a,b"], metadata={"k": 1}))
+    sent = {name: text.replace("\n", "\r\n") for name, text in opened.opened_with()}
+    sent |= {name.removeprefix("initial-"): text for name, text in sent.items()}
+    elsewhere = FileRecord(description="of the other tab", tags=["new"], metadata={})
+    for now, typed, wanted in (
+        (elsewhere, {}, {}),
+        (elsewhere, {"description": "one\r\n3"}, {"description": "one\n3"}),
+        (elsewhere, {"description": ""}, {"description": None}),
+        (elsewhere, {"tags": "new"}, {}),
+        (elsewhere, {"tags": "x, y"}, {"tags": ["x", "y"]}),
+        (elsewhere, {"metadata": ""}, {}),
+    ):
+        form = FileForm.of(now, sent | typed)
+        assert form.is_valid()
+        assert form.changes() == wanted
+
+
+def test_the_page_of_an_edit_carries_what_it_was_opened_with(
+    admin: Client, full_registry: StorageElement
+) -> None:
+    file = make.record(full_registry, tags=("a,b",))
+    text = admin.get(f"/console/files/{file.pk}/edit").content.decode()
+    assert '<input type="hidden" name="initial-tags" value="a,b">' in text
 
 
 def test_the_theme_and_language_are_kept_in_the_browser_and_nothing_else_is(client: Client) -> None:

@@ -79,7 +79,36 @@ class FileForm(forms.Form):
         initial = {name: getattr(record, name) for name in ("description", "tags", "metadata")}
         return cls(data, initial=initial)
 
+    def opened_with(self) -> list[tuple[str, str]]:
+        """What each field held when the page was opened, by the name that carries it."""
+        return [(self.add_initial_prefix(name), self._opened_with(name)) for name in self.fields]
+
     def changes(self) -> dict[str, Any]:
-        """What differs from before, as `editing` takes it."""
-        wanted = {**self.cleaned_data, "description": self.cleaned_data["description"] or None}
-        return {name: value for name, value in wanted.items() if value != self.initial[name]}
+        """What was typed that differs from the record, as `editing` takes it.
+
+        A field left as it was says nothing: what another tab stored meanwhile stays, and so does
+        a tag with a comma in it.
+        """
+        wanted = {**self.cleaned_data, "description": self._description()}
+        return {
+            name: value
+            for name, value in wanted.items()
+            if self._is_typed(name) and value != self.initial[name]
+        }
+
+    def _opened_with(self, name: str) -> str:
+        sent = self.data.get(self.add_initial_prefix(name))
+        stored = self.fields[name].prepare_value(self.initial[name])
+        return str(stored or "") if sent is None else str(sent)
+
+    def _is_typed(self, name: str) -> bool:
+        sent = str(self.data.get(self.add_prefix(name), ""))
+        return _plain(sent) != _plain(self._opened_with(name))
+
+    def _description(self) -> str | None:
+        return _plain(self.cleaned_data["description"]) or None
+
+
+def _plain(text: str) -> str:
+    """Browsers send every line break as CR LF."""
+    return text.replace("\r\n", "\n").strip()
