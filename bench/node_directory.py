@@ -129,7 +129,7 @@ class _Generated(Disk):
             yield str(number)
 
     def leaf(self, path: str) -> Leaf:
-        return Leaf(path, frozenset(("content",)), frozenset(("content",)))
+        return Leaf(path, frozenset(("content",)), frozenset(("content",)), frozenset())
 
     def read_attributes(self, path: str) -> FileAttributes:
         assert self._file is not None, path
