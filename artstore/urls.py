@@ -1,7 +1,7 @@
 """Composes the addresses of the modules named in ARTSTORE_MODULES.
 
-Each app's `urls.py` holds up to three lists: `root` (at /), `api` (at /api/v1/) and `pages` (at
-/console/). Apps are named as strings, so this floor imports none of them.
+Each app's `urls.py` holds up to four lists: `root` (at /), `api` and `busy` (at /api/v1/) and `pages`
+(at /console/). Apps are named as strings, so this floor imports none of them.
 """
 
 from django.conf import settings
@@ -20,9 +20,10 @@ Patterns = list[URLPattern | URLResolver]
 # GET /files/{id}; without it, the Query module's cached one does.
 _MODULE_PATTERNS = {
     "admin": ("apps.admin.urls.root", "apps.admin.urls.api", "apps.registry.urls.api"),
-    "ingester": ("apps.ingester.urls.api",),
     "query": ("apps.query.urls.api",),
 }
+# Doors that are knocked at all day: found before the others are tried. No other address is like theirs.
+_BUSY_PATTERNS = {"ingester": "apps.ingester.urls.busy", "query": "apps.query.urls.busy"}
 _PAGE_PATTERNS = (
     "apps.admin.urls.pages",
     "apps.registry.urls.pages",
@@ -46,12 +47,13 @@ def compose(modules: tuple[str, ...]) -> Patterns:
         path("api/schema", _SchemaView.as_view(), name="schema"),
         path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     ]
-    api: Patterns = []
+    busy = [name for module, name in _BUSY_PATTERNS.items() if module in modules]
+    api: Patterns = [pattern for name in busy for pattern in import_string(name)]
     for module, names in _MODULE_PATTERNS.items():
         if module in modules:
             for name in names:
                 (root if name.endswith(".root") else api).extend(import_string(name))
-    root.append(path("api/v1/", include(api)))
+    root.insert(0, path("api/v1/", include(api)))
     if "console" in modules:
         pages: Patterns = []
         for name in _PAGE_PATTERNS:

@@ -1,4 +1,4 @@
-"""The addresses of the query app: `api` under /api/v1/, `pages` under /console/."""
+"""The addresses of the query app: `api` and `busy` under /api/v1/, `pages` under /console/."""
 
 from django.urls import URLPattern, URLResolver, path
 
@@ -8,6 +8,8 @@ from apps.query import views
 api: list[URLPattern | URLResolver] = [
     path("search", doors.SearchView.as_view(), name="search"),
     path("files/<uuid:file_id>", doors.FileView.as_view(), name="query-file"),
+]
+busy: list[URLPattern | URLResolver] = [
     path("files/<uuid:file_id>/download", doors.DownloadView.as_view(), name="files-download"),
 ]
 pages: list[URLPattern | URLResolver] = [
