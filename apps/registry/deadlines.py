@@ -19,6 +19,8 @@ class Call:
     """One call under way in one thread, and the connection it uses at the moment."""
 
     stall_seconds: float
+    # Whether there is a deadline: only then is the connection of interest here.
+    watched: bool = False
     expired: bool = False
     finished: bool = False
     body_started: bool = False
@@ -27,6 +29,8 @@ class Call:
 
     def uses(self, line: socket.socket) -> None:
         """The call goes on over the connection of `line`, which may be closed before its end."""
+        if not self.watched:
+            return
         with self._lock:
             if self._line is not None:
                 self._line.close()
@@ -68,6 +72,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def watch(self, call: Call, seconds: float) -> None:
+        call.watched = True
         with self._wake:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), call))
             if self._thread is None:

@@ -6,7 +6,9 @@ answers are read in `answers`.
 """
 
 import base64
+import functools
 import json
+import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ import requests
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError, SSLError
 
 from apps.registry import answers, errors, wire
 from apps.registry.answers import Answer, Expected, Identity
@@ -246,10 +248,15 @@ class NodeClient:
             common["X-Request-ID"] = request_id_var.get()
         if token:
             common["Authorization"] = f"Bearer {token}"
-        url = f"{self._address.url}/api/v1{path}"
-        return requests.Request(
-            method, url, headers={**common, **(headers or {})}, params=query
-        ).prepare()
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = f"{_base(self._address.url)}{path}"
+        if query:
+            request.url += "?" + urllib.parse.urlencode(query)
+        request.headers = CaseInsensitiveDict({**common, **(headers or {})})
+        if method not in {"GET", "HEAD"}:
+            request.headers["Content-Length"] = "0"
+        return request
 
     @contextmanager
     def _sent(
@@ -309,6 +316,12 @@ class NodeClient:
         return problem
 
 
+@functools.lru_cache(1024)
+def _base(url: str) -> str:
+    """The root of the node's API, quoted as the wire needs it."""
+    return str(requests.Request("GET", f"{url}/api/v1").prepare().url)
+
+
 def encode_attributes(attributes: Mapping[str, Any]) -> str:
     """The attributes of an upload as their header: base64url, unpadded, of UTF-8 JSON."""
     try:
@@ -334,10 +347,10 @@ def _frame(request: requests.PreparedRequest, upload: Upload) -> None:
 def _reason(failure: Exception, call: Call) -> Any:
     if call.expired:
         return _TOO_LONG
-    if isinstance(failure, requests.exceptions.SSLError):
+    if isinstance(failure, SSLError):
         return _("The element's TLS certificate is not the one trusted for it.")
-    if isinstance(failure, requests.exceptions.ConnectTimeout):
+    if isinstance(failure, ConnectTimeoutError):
         return _("The element did not accept a connection in time.")
-    if isinstance(failure, requests.exceptions.ReadTimeout):
+    if isinstance(failure, ReadTimeoutError):
         return _("The element stopped answering.")
     return _("The element cannot be reached, or broke off the connection.")

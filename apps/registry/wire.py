@@ -19,13 +19,20 @@ from typing import Any
 
 import certifi
 import requests
+import urllib3
 from django.conf import settings
 from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.util import Retry, Timeout
 
-from apps.registry import addresses
+from apps.registry import addresses, heads
 from apps.registry.addresses import AddressPolicy
 from apps.registry.deadlines import Call
 
@@ -34,6 +41,9 @@ _MAX_LINE_BYTES = 64 * 1024
 _MAX_INTERIM_LINES = 200
 _POOL_HOSTS = 64
 _POOL_CONNECTIONS_PER_HOST = 128
+
+# A call is repeated by whoever knows what it means, never by the transport.
+_NO_RETRY = Retry(False, read=False)
 
 _thread = threading.local()
 
@@ -64,30 +74,6 @@ def policy() -> AddressPolicy:
         allow_loopback=settings.ARTSTORE_ALLOW_LOOPBACK_ELEMENTS,
         allow_plain_http=settings.ARTSTORE_ALLOW_PLAIN_HTTP_ELEMENTS,
     )
-
-
-class _HeadRead(http.client.HTTPResponse):
-    """An answer whose status line was already taken off the wire."""
-
-    def __init__(self, sock: socket.socket, *, line: bytes, method: str | None = None) -> None:
-        super().__init__(sock, method=method)
-        self._line = line
-
-    def _read_status(self) -> tuple[str, int, str]:
-        return _parse_status(self._line)
-
-    def begin(self) -> None:
-        super().begin()
-        # The rest of the body was never sent, so this connection can carry no further request.
-        self.will_close = True
-
-
-def _parse_status(line: bytes) -> tuple[str, int, str]:
-    version, _, rest = line.decode("iso-8859-1").rstrip("\r\n").partition(" ")
-    code, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/") or not (code.isdigit() and len(code) == 3):
-        raise http.client.BadStatusLine(repr(line[:80]))
-    return version, int(code), reason
 
 
 class _NodeLine(HTTPConnection):
@@ -124,7 +110,7 @@ class _NodeLine(HTTPConnection):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
-        self.response_class = http.client.HTTPResponse
+        self.response_class = heads.Answer
         self._join_call()
         if not isinstance(body, OutgoingBody):
             super().request(method, url, body=body, headers=headers, **options)
@@ -137,6 +123,30 @@ class _NodeLine(HTTPConnection):
             # TLS has no broken pipe: the node may have answered and closed. The answer, or its
             # absence, is found out by reading.
             return
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3's own
+        """As urllib3's, without its second look at headers that `heads` has read."""
+        options, self._response_options = self._response_options, None
+        if options is None:
+            raise http.client.ResponseNotReady
+        sock = self._socket()
+        sock.settimeout(self.timeout)
+        answer = http.client.HTTPConnection.getresponse(self)
+        return urllib3.HTTPResponse(
+            body=answer,
+            headers=answer.headers,  # type: ignore[arg-type]  # made by heads
+            status=answer.status,
+            version=answer.version,
+            version_string="HTTP/1.1",
+            reason=answer.reason,
+            preload_content=options.preload_content,
+            decode_content=options.decode_content,
+            original_response=answer,
+            enforce_content_length=options.enforce_content_length,
+            request_method=options.request_method,
+            request_url=options.request_url,
+            sock_shutdown=sock.shutdown,
+        )
 
     def _join_call(self) -> None:
         call: Call | None = getattr(_thread, "call", None)
@@ -190,7 +200,7 @@ class _NodeLine(HTTPConnection):
             self._answered(line)
 
     def _answered(self, line: bytes) -> None:
-        self.response_class = functools.partial(_HeadRead, line=line)  # type: ignore[assignment]  # http.client calls it like a class
+        self.response_class = functools.partial(heads.StatusRead, line=line)  # type: ignore[assignment]  # http.client calls it like a class
         raise _AnsweredEarly
 
     def _socket(self) -> socket.socket:
@@ -219,7 +229,7 @@ def _read_head(stream: Any, first: bytes) -> tuple[int, bytes]:
     line = first + stream.readline(_MAX_LINE_BYTES)
     if not line.endswith(b"\n"):
         raise ConnectionResetError("the node closed the connection before answering")
-    status = _parse_status(line)[1]
+    status = heads.parse_status(line)[1]
     if status < 200:
         for _number in range(_MAX_INTERIM_LINES):
             if stream.readline(_MAX_LINE_BYTES) in (b"\r\n", b"\n", b""):
@@ -249,6 +259,7 @@ class NodeAdapter(HTTPAdapter):
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
+        self._pools: dict[str, HTTPConnectionPool] = {}
         super().__init__(_POOL_HOSTS, _POOL_CONNECTIONS_PER_HOST)
 
     def init_poolmanager(self, connections: int, maxsize: int, *_args: Any, **_kwargs: Any) -> None:
@@ -260,14 +271,47 @@ class NodeAdapter(HTTPAdapter):
         )
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any
-    ) -> HTTPConnectionPool:
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_url(str(request.url))
-        return pool
+    def send(  # type: ignore[override]  # the rest of what requests hands over is decided by the trust
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: ARG002 - requests' signature; the body is always left on the wire
+        timeout: Any = None,
+        **_options: Any,
+    ) -> requests.Response:
+        """One call over a pooled connection. Raises what urllib3 raises."""
+        # The pool's own parsing of the whole address would cost more than the pool.
+        scheme, _, host, path = str(request.url).split("/", 3)
+        body, headers = request.body, request.headers
+        raw = self._pool(f"{scheme}//{host}").urlopen(
+            str(request.method),
+            f"/{path}",
+            body=body,
+            headers=headers,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            retries=_NO_RETRY,
+            timeout=Timeout(connect=timeout[0], read=timeout[1]),
+            chunked=body is not None and "Content-Length" not in headers,
+        )
+        return self._as_response(request, raw)
 
-    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
-        """Nothing to choose per request: the context decides."""
+    def _pool(self, origin: str) -> HTTPConnectionPool:
+        found = self._pools.get(origin)
+        if found is None or found.pool is None:  # never asked for, or closed to make room
+            found = self._pools[origin] = self.poolmanager.connection_from_url(origin)
+        return found
+
+    def _as_response(
+        self, request: requests.PreparedRequest, raw: urllib3.BaseHTTPResponse
+    ) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.reason = raw.status, raw.reason or ""
+        response.headers = CaseInsensitiveDict(raw.headers)
+        response.raw, response.url = raw, str(request.url)
+        response.request, response.connection = request, self
+        return response
 
 
 def _trust(ca_pem: str) -> ssl.SSLContext:
@@ -278,6 +322,13 @@ def _trust(ca_pem: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+class _Session(requests.Session):
+    """Follows no redirect, nor prepares to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
+        return None
 
 
 _sessions: dict[str, requests.Session] = {}
@@ -296,8 +347,8 @@ def session(ca_pem: str) -> requests.Session:
 
 def session_over(adapter: BaseAdapter) -> requests.Session:
     """A session that takes nothing from its surroundings and reaches nodes through `adapter`."""
-    made = requests.Session()
-    # No proxy, netrc or CA bundle from the environment, and no cookies: a node sets none.
+    made = _Session()
+    # No proxy, netrc or CA bundle from the environment, and no cookies.
     made.trust_env = False
     made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     made.mount("https://", adapter)
