@@ -1,6 +1,7 @@
 """The console's pages as the server gives them: what they cost, whom they let in, what they answer."""
 
 import uuid
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -255,16 +256,17 @@ def test_a_field_nobody_typed_in_is_not_sent_whatever_another_tab_stored() -> No
     opened = FileForm.of(FileRecord(description="one\ntwo", tags=["a,b"], metadata={"k": 1}))
     sent = {name: text.replace("\n", "\r\n") for name, text in opened.opened_with()}
     sent |= {name.removeprefix("initial-"): text for name, text in sent.items()}
-    elsewhere = FileRecord(description="of the other tab", tags=["new"], metadata={})
-    for now, typed, wanted in (
-        (elsewhere, {}, {}),
-        (elsewhere, {"description": "one\r\n3"}, {"description": "one\n3"}),
-        (elsewhere, {"description": ""}, {"description": None}),
-        (elsewhere, {"tags": "new"}, {}),
-        (elsewhere, {"tags": "x, y"}, {"tags": ["x", "y"]}),
-        (elsewhere, {"metadata": ""}, {}),
-    ):
-        form = FileForm.of(now, sent | typed)
+    stored_elsewhere = FileRecord(description="of the other tab", tags=["new"], metadata={})
+    cases: list[tuple[dict[str, str], dict[str, Any]]] = [
+        ({}, {}),
+        ({"description": "one\r\n3"}, {"description": "one\n3"}),
+        ({"description": ""}, {"description": None}),
+        ({"tags": "new"}, {}),
+        ({"tags": "x, y"}, {"tags": ["x", "y"]}),
+        ({"metadata": ""}, {}),
+    ]
+    for typed, wanted in cases:
+        form = FileForm.of(stored_elsewhere, sent | typed)
         assert form.is_valid()
         assert form.changes() == wanted
 
