@@ -6,6 +6,7 @@ Speaks RFC 6749's words for refusals. How the request was written (form, JSON, B
 import datetime as dt
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import django.apps
 from django.db import connection
@@ -43,20 +44,21 @@ class GrantedToken:
 
 def grant(request: TokenRequest, address: str, now: dt.datetime) -> GrantedToken:
     """A token for the account; `OAuthError` says what RFC 6749 says, `Throttled` when too often."""
-    throttling.admit("token", address, request.client_id, now)
+    question = service_accounts.question_of(request.client_id)
+    row = throttling.admit_asking("token", address, request.client_id, now, question)
     try:
-        return _grant(request, now)
+        return _grant(request, row, now)
     except OAuthError as refusal:
         metrics.TOKEN_REFUSALS.labels(refusal.error).inc()
         raise
 
 
-def _grant(request: TokenRequest, now: dt.datetime) -> GrantedToken:
+def _grant(request: TokenRequest, row: tuple[Any, ...], now: dt.datetime) -> GrantedToken:
     if not request.grant_type:
         raise OAuthError("invalid_request", "The parameter grant_type is missing.")
     if request.grant_type != GRANT_TYPE:
         raise OAuthError("unsupported_grant_type", f"Only {GRANT_TYPE} is supported.")
-    proven = service_accounts.authenticate(request.client_id, request.client_secret, now)
+    proven = service_accounts.prove(row, request.client_secret, now)
     if proven is None:
         raise OAuthError(
             "invalid_client",

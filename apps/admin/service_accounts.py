@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from apps.admin import audit, digests
 from apps.admin.models import SCOPES, SERVICE_PREFIX, AccountStatus, ServiceAccount
+from apps.admin.throttling import Question
 from artstore.errors import Conflict, NotFound, ValidationError
 
 DEFAULT_EXPIRATION_DAYS = 90
@@ -144,9 +145,26 @@ def rotate_secret(
     return IssuedSecret(account, secret)
 
 
+def question_of(client_id: str) -> Question | None:
+    """Asks for an account's row beside the throttle: one round trip for each token, not two."""
+    return Question(_BY_CLIENT_ID, (client_id,)) if _CLIENT_ID.fullmatch(client_id) else None
+
+
 def authenticate(client_id: str, client_secret: str, now: dt.datetime) -> Authenticated | None:
     """The active account whose live secret this is; `None` without saying what was wrong."""
-    account = _with_client_id(client_id) if _CLIENT_ID.fullmatch(client_id) else None
+    question = question_of(client_id)
+    row = None
+    if question is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(question.sql, question.parameters)
+            row = cursor.fetchone()
+    return prove(row or (None,), client_secret, now)
+
+
+def prove(row: tuple[Any, ...], client_secret: str, now: dt.datetime) -> Authenticated | None:
+    """`authenticate` with what `question_of` has found: building a query costs more than digests."""
+    known = row[0] is not None
+    account = ServiceAccount.from_db(connection.alias, _COLUMNS, row) if known else None
     found = _digest(client_secret)
     current = digests.fits(account.secret_digest if account else _NO_DIGEST, found)
     previous = digests.fits((account and account.previous_secret_digest) or _NO_DIGEST, found)
@@ -157,14 +175,6 @@ def authenticate(client_id: str, client_secret: str, now: dt.datetime) -> Authen
         return None
     _note_use(account, now)
     return Authenticated(account, ends)
-
-
-def _with_client_id(client_id: str) -> ServiceAccount | None:
-    """Asked for every token; building the query anew each time would cost more than the digests."""
-    with connection.cursor() as cursor:
-        cursor.execute(_BY_CLIENT_ID, [client_id])
-        row = cursor.fetchone()
-    return ServiceAccount.from_db(connection.alias, _COLUMNS, row) if row else None
 
 
 def _note_use(account: ServiceAccount, now: dt.datetime) -> None:

@@ -8,6 +8,7 @@ import datetime as dt
 import ipaddress
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -35,6 +36,22 @@ on conflict (key_digest) do update
     where rate.due_at + (excluded.due_at - %s) <= %s
 returning key_digest
 """
+_ADMIT_AND_FIND = """
+with admitted as ({admit}), found as ({question})
+select array(select key_digest from admitted), found.*
+from (select 1) as once left join found on true
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of the database asked for on the way, for a door where each round trip counts."""
+
+    sql: str
+    parameters: tuple[str, ...]
+
+
+_NO_QUESTION = Question("select null", ())
 
 
 @dataclass(frozen=True)
@@ -49,11 +66,19 @@ class _Limit:
 
 def admit(door: str, address: str, name: str | None, now: dt.datetime) -> None:
     """Count one request at `door`; `Throttled` when its address or name came too often."""
+    admit_asking(door, address, name, now, None)
+
+
+def admit_asking(
+    door: str, address: str, name: str | None, now: dt.datetime, question: Question | None
+) -> tuple[Any, ...]:
+    """`admit`, and what `question` finds, whose first column is null when it finds nothing."""
     times = _ALLOWANCE.get(door, 1)
     limits = [_Limit(_key(door, "address", _network(address)), times * _per_address())]
     if name:
         limits.append(_Limit(_key(door, "name", name.casefold()), times * _per_name()))
-    refused = _count(limits, now)
+    admitted, *found = _count(limits, now, question)
+    refused = [limit for limit in limits if limit.key not in admitted]
     if refused:
         metrics.THROTTLED.labels(door).inc()
         wait_seconds = max(1, math.ceil(max(limit.step for limit in refused).total_seconds()))
@@ -62,6 +87,7 @@ def admit(door: str, address: str, name: str | None, now: dt.datetime) -> None:
             % {"seconds": wait_seconds},
             headers={"Retry-After": str(wait_seconds)},
         )
+    return tuple(found)
 
 
 def forget_idle(now: dt.datetime) -> int:
@@ -70,18 +96,22 @@ def forget_idle(now: dt.datetime) -> int:
     return deleted
 
 
-def _count(limits: list[_Limit], now: dt.datetime) -> list[_Limit]:
-    """Those of `limits` that are exhausted."""
+def _count(limits: list[_Limit], now: dt.datetime, question: Question | None) -> tuple[Any, ...]:
+    """The keys of those that are not exhausted, and what the question found."""
     # In one order everywhere, so that two requests never wait for each other's rows.
     ordered = sorted(limits, key=lambda limit: limit.key)
     values: list[str | dt.datetime] = []
     for limit in ordered:
         values += [limit.key, now + limit.step]
-    rows = ", ".join(["(%s, %s)"] * len(ordered))
+    admit = _ADMIT.format(rows=", ".join(["(%s, %s)"] * len(ordered)))
+    values += [now, now, now, now + _WINDOW]
+    asked = question or _NO_QUESTION
     with connection.cursor() as cursor:
-        cursor.execute(_ADMIT.format(rows=rows), [*values, now, now, now, now + _WINDOW])
-        admitted = {row[0] for row in cursor.fetchall()}
-    return [limit for limit in ordered if limit.key not in admitted]
+        cursor.execute(
+            _ADMIT_AND_FIND.format(admit=admit, question=asked.sql), [*values, *asked.parameters]
+        )
+        row: tuple[Any, ...] = cursor.fetchone()
+    return row
 
 
 def _key(door: str, kind: str, value: str) -> str:
