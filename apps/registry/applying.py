@@ -34,8 +34,8 @@ _PLAN = (
     "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 )
-# A record costs PostgreSQL mostly its twenty indexes, and the GIN ones a third less when they merge
-# more rows at a time. Nothing waits for the disk either: what a page wrote and the cursor that says
+# A record costs PostgreSQL mostly its twenty indexes, and the GIN ones less when they merge more
+# rows at a time. Nothing waits for the disk either: what a page wrote and the cursor that says
 # so are lost together or not at all, and the commit that ends the run waits for all of them.
 _FOR_MANY_ROWS = (
     " SET LOCAL gin_pending_list_limit = '16MB'; SET LOCAL work_mem = '32MB';"
