@@ -146,6 +146,7 @@ PAGES: dict[str, dict[str, frozenset[str]]] = {
 # said here is whether a command changes anything, and what the audit log calls the change.
 COMMANDS: dict[str, str] = {
     "compare_element": "reads",
+    "element_cas": "reads",
     "list_elements": "reads",
     "rebuild_registry": "makes records match files",
     "register_element": "element.register",

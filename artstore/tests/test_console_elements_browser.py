@@ -153,7 +153,9 @@ def test_an_element_goes_down_and_the_dashboard_says_so_within_a_minute_and_why(
     try:
         # Nobody presses anything: the probe finds out, and the page refreshes itself.
         expect(concern).to_contain_text("Offline", timeout=A_MINUTE)
-        expect(concern).to_contain_text("The element cannot be reached")
+        # Refused or, on a busy machine, not answered in time.
+        why = re.compile("The element (cannot be reached|did not accept a connection in time)")
+        expect(concern).to_contain_text(why)
         admin.use(language="ru")
         page.reload()
         expect(concern).to_contain_text("Недоступен")

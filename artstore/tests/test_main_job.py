@@ -82,7 +82,7 @@ def test_every_acknowledged_upload_is_there_after_a_node_was_killed_in_the_middl
     for sent in outcomes:
         if sent.status != 201:
             again = eventually(
-                lambda sent=sent: settled(sent), f"{sent.path.name} goes in after all"
+                lambda sent=sent: settled(sent), f"{sent.path.name} goes in after all", 180
             )
             assert downloaded_sha256(live_web, token, again.answer["file_id"]) == sha256(sent.path)
 
