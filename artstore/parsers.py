@@ -1,4 +1,5 @@
-"""How small request bodies are read: bounded, and a hostile one is a 400, never a 500.
+"""How small request bodies are read: bounded, and a hostile one is a 400, never a 500; a slow one holds
+no database connection meanwhile.
 
 Bodies of files are not read here but from the stream, by the Ingester.
 """
@@ -9,6 +10,8 @@ from typing import IO, Any
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import FormParser, JSONParser
+
+from artstore import database
 
 
 class BoundedJSONParser(JSONParser):
@@ -21,6 +24,7 @@ class BoundedJSONParser(JSONParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         _refuse_large(parser_context)
+        database.release()
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError as failure:
@@ -37,6 +41,7 @@ class BoundedFormParser(FormParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         _refuse_large(parser_context)
+        database.release()
         return super().parse(stream, media_type, parser_context)
 
 

@@ -18,6 +18,7 @@ from apps.ingester.content import Checks, Content, KeptContent, LiveContent
 from apps.ingester.errors import UnsupportedContent
 from apps.ingester.fields import FileName, UploadFields
 from apps.ingester.multipart import FormReader
+from artstore import database
 from artstore.errors import ValidationError
 
 # What a form may weigh besides its file: fields, boundaries and part headers.
@@ -64,7 +65,10 @@ def check_declared_size(head: UploadHead, declared_bytes: int | None) -> None:
 
 
 def open_request(head: UploadHead, body: ClientBody) -> IncomingFile:
-    """Read as much of the request as it takes to know its file; the rest follows as it is sent."""
+    """Read as much of the request as it takes to know its file; the rest follows as it is sent.
+
+    Nobody knows how slowly that comes, so the caller's database connection is given back first.
+    """
     check_declared_size(head, body.declared_bytes)
     if multipart.boundary_of(head.content_type) is None:
         return _open_raw(head, body)
@@ -87,6 +91,7 @@ def begin_form(head: UploadHead, body: ClientBody) -> FormReader:
     if digests.expected_digests(head.digest_headers):
         body.hash = hashlib.sha256()
     form = FormReader(body, boundary)
+    database.release()
     form.read_leading()
     return form
 
@@ -104,6 +109,7 @@ def _open_raw(head: UploadHead, body: ClientBody) -> IncomingFile:
         announced | ({given.checksum} if given.checksum else frozenset()),
     )
     pieces = iter(body.read_piece, b"")
+    database.release()
     start = content.gather(pieces)
     if start.complete:
         return IncomingFile(name, given, content.keep_in_memory(start, checks))
