@@ -382,7 +382,9 @@ class NodeProcess:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The JSON log lines."""
-        return [json.loads(line) for line in self.log().split("\n") if line.startswith("{")]
+        # What stands behind the last line break is a line that is being written.
+        whole = self.log().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
 
     def token(self, *scopes: str, **changed: Any) -> str:
         """An element token for this node; all scopes when none is named."""
