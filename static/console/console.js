@@ -1,5 +1,5 @@
 // What every page gains from JavaScript: local times, copying, the search key, dialogs, selection
-// of rows, notices for requests that never arrived. Nothing here is needed for a page to work.
+// of rows, forms sent once, notices for requests that never arrived. Nothing here is needed for a page to work.
 (() => {
   "use strict";
 
@@ -132,6 +132,23 @@
       search.focus();
       search.select();
     }
+  });
+
+  // --- A form that changes something is sent once, however often it is clicked ------------------------
+
+  const SENT_SECONDS = 5;
+  const sent = new WeakSet();
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (sent.has(form)) {
+      event.preventDefault();
+      return;
+    }
+    sent.add(form);
+    // An answer that never came, or a way back to this page, leaves a form that works.
+    setTimeout(() => sent.delete(form), SENT_SECONDS * 1000);
   });
 
   // --- htmx -----------------------------------------------------------------------------------------
