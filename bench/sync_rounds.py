@@ -20,15 +20,14 @@ from apps.registry import applying, comparing, credentials, feed, sync
 from apps.registry.attributes import parse_file
 from apps.registry.models import (
     FileRecord,
-    Mode,
     StorageElement,
     SyncRun,
     SyncTrigger,
-    element_id_of,
 )
+from apps.registry.tests.site import Site
 from artstore import database
 from bench.sync_ground import cpu_seconds
-from storage_node.tests.node_process import NodeProcess, NodeSession
+from storage_node.tests.node_process import NodeProcess
 
 CHANGES = 1000
 
@@ -66,18 +65,7 @@ def prepared() -> dict[str, Any]:
 
 def register(node: NodeProcess) -> StorageElement:
     """The element's row, never synced."""
-    info = NodeSession(node, None).get("/api/v1/info").json()
-    return StorageElement.objects.create(
-        id=element_id_of(node.storage_id),
-        name=node.storage_id,
-        url=node.base_url,
-        storage_id=node.storage_id,
-        instance_id=info["instance_id"],
-        ca_pem=node.certificates.ca.read_text(),
-        mode=Mode(info["mode"]),
-        status="online",
-        last_probe_at=timezone.now(),
-    )
+    return Site.beside(node).element
 
 
 def empty_records() -> None:

@@ -32,7 +32,7 @@ class SharedNodes:
         if site is not None and self._trusted[storage_id] == trusted:
             if site.node.process is None or site.node.process.poll() is not None:
                 site.node.start()
-            site = Site.beside(site.node, self._certificates)
+            site = Site.beside(site.node)
             if site.emptied() <= _MOST_TOMBSTONES:
                 self._running[storage_id] = site
                 return site

@@ -55,12 +55,12 @@ class Site:
         if files:
             index_only(node.settings, Content(storage_id, files))
         node.start()
-        return cls.beside(node, certificates)
+        return cls.beside(node)
 
     @classmethod
-    def beside(cls, node: NodeProcess, certificates: Certificates) -> "Site":
+    def beside(cls, node: NodeProcess) -> "Site":
         """A new row for the element of a node that runs already."""
-        return cls(node, _row(node, certificates))
+        return cls(node, _row(node))
 
     def emptied(self) -> int:
         """Delete every file there is; answers how many tombstones the node keeps now."""
@@ -130,8 +130,7 @@ class Site:
         self.node.__exit__()
 
 
-def _row(node: NodeProcess, certificates: Certificates) -> StorageElement:
-    ca_pem = certificates.ca.read_text()
+def _row(node: NodeProcess) -> StorageElement:
     info = NodeSession(node, None).get("/api/v1/info").json()
     return StorageElement.objects.create(
         id=element_id_of(node.storage_id),
@@ -139,7 +138,7 @@ def _row(node: NodeProcess, certificates: Certificates) -> StorageElement:
         url=node.base_url,
         storage_id=node.storage_id,
         instance_id=info["instance_id"],
-        ca_pem=ca_pem,
+        ca_pem=node.certificates.ca.read_text(),
         mode=Mode(info["mode"]),
         status="online",
         last_probe_at=timezone.now(),
