@@ -83,8 +83,9 @@ def through_the_api(system: LiveSystem) -> dict[str, str]:
     admin.delete(path)
     files = system.session(token.json()["access_token"])
     files.get(f"{api}/admin-users")
-    stored = files.post(f"{api}/files/upload?filename=a.txt", data=b"a").json()
-    files.get(f"{api}/files/{stored['file_id']}/download")
+    stored = files.post(f"{api}/files/upload?filename=a.txt", data=b"a")
+    assert stored.status_code == 201, stored.text
+    files.get(f"{api}/files/{stored.json()['file_id']}/download")
     return {
         "client secret": client_secret,
         "refresh token": pair["refresh_token"],

@@ -19,9 +19,10 @@ from storage_node.tests.node_process import NodeProcess, NodeSession
 from storage_node.tests.wire_examples import load, play
 
 
-def bytes_of(node: NodeProcess, file_id: str) -> Any:
-    found = (node.data_dir / "files").rglob(f"*{file_id}*")
-    return next(path for path in found if not path.name.endswith(".attr.json"))
+def bytes_of(node: NodeProcess, file_id: str) -> Path | None:
+    """The file under its final name, once it has one: before that it lies under a hidden one."""
+    found = (node.data_dir / "files").rglob(f"[!.]*{file_id}*")
+    return next((path for path in found if not path.name.endswith(".attr.json")), None)
 
 
 def expected(name: str) -> tuple[int, str]:
@@ -34,9 +35,7 @@ def test_a_file_damaged_on_disk_is_refused_and_stays_listed(make_node: MakeNode)
     api_, file_id = node.session(), load("download_file-damaged").file_id
     assert file_id is not None
     play(load("put_file-created").about(file_id), node)
-    path = eventually(
-        lambda: list((node.data_dir / "files").rglob(f"*{file_id}*")) and bytes_of(node, file_id)
-    )
+    path = eventually(lambda: bytes_of(node, file_id))
     os.truncate(path, 3)
     assert error_of(api_.get(f"/api/v1/files/{file_id}/download")) == expected(
         "download_file-damaged"

@@ -199,10 +199,10 @@ class Site:
             time.sleep(0.05)
 
     def metric(self, name: str) -> float:
-        """A metric of the gunicorn, without labels."""
+        """A metric of the gunicorn, over all its labels."""
         text = requests.get(f"{self.web().base_url}/metrics", timeout=30).text
-        lines = [line for line in text.splitlines() if line.startswith(f"{name} ")]
-        return float(lines[0].split()[1]) if lines else 0.0
+        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rsplit(maxsplit=1)[1]) for line in lines)
 
     def remove(self) -> None:
         if self.running_web is not None:

@@ -139,8 +139,9 @@ class TestClientGone:
         self, site: Site, web: WebProcess, token: str, sent: int
     ) -> None:
         before, key = on_node(site), uuid.uuid4().hex
+        ended = site.metric("artstore_uploads_total")
         Trickle(web, token, key, sent).close()
-        site.wait_for(lambda: site.metric("artstore_uploads_running") == 0)
+        site.wait_for(lambda: site.metric("artstore_uploads_total") == ended + 1)
         assert settled(site) == []
         assert on_node(site) == before
         check_one_file(site, retry(web, token, key), before)
@@ -171,7 +172,7 @@ class TestWebGone:
             assert settled(site) == []
         else:
             site.execute("update registry_filerecord set lease_expires_at = now()")
-        site.wait_for(lambda: requests.get(web.base_url + "/health/live", timeout=30).ok)
+        site.wait_for(lambda: alive(web))
         check_one_file(site, retry(web, token, key), before)
 
     def test_a_lease_that_runs_is_respected_until_it_ends(
