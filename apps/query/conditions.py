@@ -1,7 +1,7 @@
 """From a search query to the files it is about: every mode and filter as a condition.
 
-Each kind of condition has an index made for it; `NAME_KEY` and `EXTENSION` are written exactly as
-the indexes in this app's first migration are, or PostgreSQL would not use them. No order, no paging.
+Each kind of condition has an index made for it; `NAME_WORDS` and `EXTENSION` are written exactly as
+the indexes in this app's migrations are, or PostgreSQL would not use them. No order, no paging.
 """
 
 import datetime as dt
@@ -10,28 +10,29 @@ from collections.abc import Callable
 
 from django.contrib.postgres.search import CombinedSearchQuery, SearchVectorField
 from django.contrib.postgres.search import SearchQuery as TsQuery
-from django.db.models import F, Func, Q, Value
-from django.db.models.functions import Lower
+from django.db.models import F, Func, Q
 
 from apps.query import text
 from apps.query.asking import SearchMode, SearchQuery, SortBy
 from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus, overdue
-from apps.registry.search_text import SEARCH_CONFIG
+from apps.registry.search_text import SEARCH_CONFIG, name_key
 
 Ask = CombinedSearchQuery | TsQuery
 Join = Callable[[Ask, Ask], Ask]
 
-NAME_KEY = Lower(Func(F("original_filename"), function="NORMALIZE"))
 # Each run of letters and digits is a word here, stop words and all, with no ending cut off.
 NAME_WORDS = Func(
-    NAME_KEY,
+    F("name_key"),
     template=(
         "to_tsvector('pg_catalog.simple'::regconfig,"
         " regexp_replace(%(expressions)s, '[^[:alnum:]]+', ' ', 'g'))"
     ),
     output_field=SearchVectorField(),
 )
-EXTENSION = Func(NAME_KEY, Value(r"\.([^.]{1,32})$"), function="SUBSTRING", arg_joiner=" FROM ")
+# What stands behind the last dot; nothing where there is no dot.
+EXTENSION = Func(
+    F("name_key"), template="NULLIF(SPLIT_PART(%(expressions)s, '.', -1), %(expressions)s)"
+)
 
 
 def matches(query: SearchQuery, now: dt.datetime) -> FileRecordQuerySet:
@@ -128,8 +129,8 @@ def _plain_conditions(query: SearchQuery) -> list[Q]:
 
 def _with_extension(found: FileRecordQuerySet, extension: str) -> FileRecordQuerySet:
     """The index knows the last part; `tar.gz` narrows it further."""
-    key = text.name_key(extension.lstrip("."))
-    found = found.alias(extension=EXTENSION, name_key=NAME_KEY)
+    key = name_key(extension.lstrip("."))
+    found = found.alias(extension=EXTENSION)
     found = found.filter(Q(extension=key.rpartition(".")[2]))
     return found.filter(Q(name_key__endswith=f".{key}")) if "." in key else found
 
@@ -140,13 +141,12 @@ def _asked(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
     if query.mode is SearchMode.FULLTEXT:
         return found.filter(search_vector=tsquery(query))
     if query.mode is SearchMode.EXACT:
-        return found.alias(name_key=NAME_KEY).filter(Q(name_key=text.name_key(query.query)))
+        return found.filter(name_key=name_key(query.query))
     return _containing(found, query.query)
 
 
 def _containing(found: FileRecordQuerySet, part: str) -> FileRecordQuerySet:
-    key = text.name_key(part)
-    found = found.alias(name_key=NAME_KEY)
+    key = name_key(part)
     if len(key) > text.SHORT_CHARACTERS:
         # The lookup escapes the wildcards of LIKE.
         return found.filter(Q(name_key__contains=key))

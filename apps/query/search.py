@@ -209,7 +209,10 @@ def _page_rows(query: SearchQuery, now: dt.datetime, column: Column) -> QuerySet
         if query.cursor is not None:
             parts = [_after(query, part) for part in parts]
         end = query.offset + query.limit + 1
-        found = parts[0] if len(parts) == 1 else _first(parts, _order(query, column), end)
+        # The order by name holds all that names are looked through by: nothing else is read of
+        # the rows that are passed over, if only ids are asked for.
+        together = len(parts) == 1 and query.sort is not SortBy.ORIGINAL_FILENAME
+        found = parts[0] if together else _first(parts, _order(query, column), end)
     if query.is_ranked:
         found = found.annotate(relevance=SearchRank(F("search_vector"), conditions.tsquery(query)))
     rows = found.defer("search_vector").order_by(*_order(query, column))
@@ -218,12 +221,18 @@ def _page_rows(query: SearchQuery, now: dt.datetime, column: Column) -> QuerySet
 
 def _order(query: SearchQuery, column: Column) -> list[OrderBy]:
     """Every order ends with the id, so that it is total."""
-    by = [F("file_id")] if query.sort is SortBy.RELEVANCE else [column(query.sort), F("file_id")]
+    ranked = query.sort is SortBy.RELEVANCE
+    by = [F("file_id")] if ranked else [column(_sorted_by(query)), F("file_id")]
     order = [one.desc() if query.descending else one.asc() for one in by]
-    if query.sort is not SortBy.RELEVANCE:
+    if not ranked:
         return order
     first = F("relevance").desc() if query.descending else F("relevance").asc()
     return [first, F("uploaded_at").desc(), *order]
+
+
+def _sorted_by(query: SearchQuery) -> str:
+    """The column behind an order: names are ordered without regard to case."""
+    return "name_key" if query.sort is SortBy.ORIGINAL_FILENAME else str(query.sort)
 
 
 def _first(
@@ -242,7 +251,7 @@ def _after(query: SearchQuery, found: FileRecordQuerySet) -> FileRecordQuerySet:
     if (values[0], values[1]) != order:
         raise paging.bad_parameter("cursor", _("This cursor belongs to a search in another order."))
     step = "lt" if query.descending else "gt"
-    name, (value, file_id) = query.sort, values[2:]
+    name, (value, file_id) = _sorted_by(query), values[2:]
     if isinstance(value, str) and _UNSTORABLE.search(value):
         raise paging.bad_parameter("cursor", _("This is not a cursor this search gave out."))
     try:
@@ -257,7 +266,7 @@ def _after(query: SearchQuery, found: FileRecordQuerySet) -> FileRecordQuerySet:
 
 
 def _cursor(query: SearchQuery, last: FileRecord) -> str:
-    value: Any = getattr(last, query.sort)
+    value: Any = getattr(last, _sorted_by(query))
     return paging.encode_cursor([str(query.sort), query.descending, value, last.file_id])
 
 

@@ -5,7 +5,6 @@ composed letters and one letter for е and ё; what is asked for is written the 
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from apps.registry.search_text import as_indexed
@@ -47,11 +46,6 @@ def _term(raw: str, negated: bool) -> Term | None:
     if not split:
         return None
     return Term((split,) if split == raw else (split, raw), negated)
-
-
-def name_key(text: str) -> str:
-    """What names are compared by: composed and lower case, as the indexed expression has them."""
-    return unicodedata.normalize("NFC", text).lower()
 
 
 def word_start_pattern(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
@@ -42,6 +42,7 @@ from apps.registry.choices import (
 from apps.registry.choices import (
     SyncTrigger as SyncTrigger,
 )
+from apps.registry.search_text import NAME_KEY, SEARCH_VECTOR
 from apps.registry.uploading import Lease, UploadDraft
 
 # Never change: element ids, and with them every record, are derived from it.
@@ -159,16 +160,11 @@ class FileRecord(models.Model):
     lease_id = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     body_sent = models.BooleanField(default=False)
+    name_key = models.GeneratedField(
+        expression=NAME_KEY, output_field=models.TextField(), db_persist=True
+    )
     search_vector = models.GeneratedField(
-        expression=models.Func(
-            F("original_filename"),
-            F("tags"),
-            F("description"),
-            F("metadata"),
-            function="artstore_search_vector",
-        ),
-        output_field=SearchVectorField(),
-        db_persist=True,
+        expression=SEARCH_VECTOR, output_field=SearchVectorField(), db_persist=True
     )
 
     objects = FileRecordQuerySet.as_manager()

@@ -20,7 +20,7 @@ GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artst
 GROUND_FLOOR |= {"artstore.unread", "artstore.parsers"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
-NOUN_ROOMS = {"models", "choices", "metrics", "attributes", "uploading"}
+NOUN_ROOMS = {"models", "choices", "metrics", "attributes", "uploading", "search_text"}
 # Modules that speak HTTP to a node: they know the wire and no verb.
 CLIENT_ROOMS = {"node_client", "wire", "heads", "addresses", "answers", "deadlines"}
 DOOR_ROOMS = {"api", "views", "urls", "serializers", "forms", "apps", "checks"}
