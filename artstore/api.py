@@ -3,7 +3,6 @@
 Nothing here knows an app. Doors raise `ArtStoreError`s; `exception_handler` answers once.
 """
 
-import datetime as dt
 import logging
 import re
 import uuid
@@ -79,11 +78,6 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 raise serializers.ValidationError({name: ["Unknown field."] for name in unknown})
         return super().to_internal_value(data)
-
-
-def rfc3339(moment: dt.datetime) -> str:
-    """RFC 3339 in UTC with `Z`, microseconds kept when there are any."""
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 def error_body(code: str, message: str, details: Details | None = None) -> dict[str, Any]:

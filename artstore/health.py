@@ -14,7 +14,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 
 from artstore import __version__
-from artstore.api import rfc3339
+from artstore.moments import rfc3339
 
 Check = Callable[[], None]
 

@@ -7,20 +7,25 @@ once. Role checks live in `apps.admin.permissions`, not here.
 from collections.abc import Callable, Container, Mapping
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.core.paginator import Page, Paginator
 from django.db.models import F, Model, QuerySet
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
+from artstore import carried
 from artstore.api import is_api, plain_error
 from artstore.errors import ArtStoreError
 from artstore.paging import MAX_OFFSET
+from artstore.templatetags.console import human_size
 
 M = TypeVar("M", bound=Model)
 View = Callable[..., HttpResponse]
@@ -151,7 +156,14 @@ def _handler(request: HttpRequest, status: int, message: Any) -> HttpResponse:
     return plain_error(request, status, message) or error_page(request, status, str(message))
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig) and not is_api(request):
+        limit = {"limit": human_size(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)}
+        said = _("This form holds more than %(limit)s. Shorten its texts and send it again.")
+        return _handler(request, 413, said % limit)
+    if isinstance(exception, TooManyFieldsSent) and not is_api(request):
+        said = _("This form holds more than %(most)s fields. Choose fewer and send it again.")
+        return _handler(request, 413, said % {"most": settings.DATA_UPLOAD_MAX_NUMBER_FIELDS})
     return _handler(request, 400, _("The request is malformed."))
 
 
@@ -172,8 +184,18 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django's signature
-    return _handler(
-        request,
-        403,
-        _("This form is too old or came from elsewhere. Reload the page and try again."),
-    )
+    """Who signed in anew meanwhile gets the form back; what another site sent is refused."""
+    unsent = carried.of(request) if carried.is_of_our_own(request) else None
+    if unsent is None or is_api(request):
+        return _handler(
+            request,
+            403,
+            _("This form is too old or came from elsewhere. Reload the page and try again."),
+        )
+    if request.path == reverse("console:login"):
+        unsent = carried.through_login(request)
+        if unsent is None:
+            return redirect(request.get_full_path())
+    if request.user.is_authenticated:
+        return carried.offer(request, unsent, status=403)
+    return carried.ask_to_log_in(request, unsent)

@@ -19,8 +19,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from artstore.api import rfc3339
 from artstore.errors import ValidationError
+from artstore.moments import rfc3339
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000

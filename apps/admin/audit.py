@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from apps.admin.models import SYSTEM_SUBJECT, AuditEvent
 from artstore.logs import request_id_var
+from artstore.moments import rfc3339
 
 _TARGET_CHARACTERS = 300
 SHOWN_EVENTS = 10
@@ -55,6 +56,6 @@ def prune(before: dt.datetime, principal: Actor | None, now: dt.datetime) -> int
         deleted, _ = AuditEvent.objects.filter(at__lt=before).delete()
         with connection.cursor() as cursor:
             cursor.execute("select set_config('artstore.audit_pruning', 'off', true)")
-        details = {"before": before.isoformat(), "events": deleted}
+        details = {"before": rfc3339(before), "events": deleted}
         record(principal, "audit.prune", "audit-events", details, now)
     return deleted

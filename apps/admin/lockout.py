@@ -19,6 +19,7 @@ from apps.admin import audit, metrics
 from apps.admin.digests import keyed
 from apps.admin.errors import AccountLocked
 from apps.admin.models import LoginThrottle
+from artstore.moments import rfc3339
 
 _FORGOTTEN_AFTER = dt.timedelta(days=1)
 _TAKE_ROW = """
@@ -98,7 +99,7 @@ def _attempt(
         row.last_failure_at = now
         if row.failures >= settings.ARTSTORE_LOCK_FAILURES:
             row.locked_until = now + dt.timedelta(seconds=settings.ARTSTORE_LOCK_SECONDS)
-            details = {"failures": row.failures, "until": row.locked_until.isoformat()}
+            details = {"failures": row.failures, "until": rfc3339(row.locked_until)}
             audit.record(None, "session.lock", audited_name or "(unknown name)", details, now)
     row.save(update_fields=["failures", "last_failure_at", "locked_until"])
     return fits

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import resolve_url
+from django.shortcuts import redirect, resolve_url
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 from rest_framework import exceptions as drf
@@ -20,6 +20,7 @@ from rest_framework.permissions import BasePermission
 
 from apps.admin.errors import Refused
 from apps.admin.models import Role
+from artstore import carried
 
 if TYPE_CHECKING:
     # DRF imports this module, by its setting, while these two are still being defined.
@@ -186,4 +187,9 @@ def _to_login(request: HttpRequest) -> HttpResponse:
         # A redirect would be followed by the script and the login form swapped into a fragment.
         target = redirect_to_login(htmx.current_url_abs_path or resolve_url("console:dashboard"))
         return HttpResponseClientRedirect(target.url)
-    return redirect_to_login(request.get_full_path())
+    unsent = carried.of(request)
+    if unsent is not None:
+        return carried.ask_to_log_in(request, unsent)
+    target = redirect_to_login(request.get_full_path())
+    # A body with a file in it cannot be carried along; the login page says so.
+    return redirect(f"{target.url}&unsent=1") if request.method == "POST" else target

@@ -8,11 +8,21 @@ from rest_framework import serializers
 
 from apps.admin import lockout
 from apps.admin.models import SCOPES, AccountStatus, AuditEvent, Role, ServiceAccount, User
-from apps.admin.service_accounts import DEFAULT_EXPIRATION_DAYS, LONGEST_OVERLAP_SECONDS
+from apps.admin.service_accounts import (
+    DEFAULT_EXPIRATION_DAYS,
+    LONGEST_NAME_CHARACTERS,
+    LONGEST_OVERLAP_SECONDS,
+    SHORTEST_NAME_CHARACTERS,
+)
 from artstore.api import StrictSerializer
 
 LONGEST_PASSWORD_CHARACTERS = 1024
 LONGEST_EXPIRATION_DAYS = 3650
+# For the schema and the first look; what else a name may not hold is for the verb to say.
+_NAME_BOUNDS: dict[str, Any] = {
+    "min_length": SHORTEST_NAME_CHARACTERS,
+    "max_length": LONGEST_NAME_CHARACTERS,
+}
 PAGING_PARAMETERS = ("limit", "offset", "cursor")
 
 
@@ -20,11 +30,6 @@ def _password(**options: Any) -> serializers.CharField:
     return serializers.CharField(
         max_length=LONGEST_PASSWORD_CHARACTERS, trim_whitespace=False, write_only=True, **options
     )
-
-
-def _printable(text: str) -> None:
-    if not text.isprintable():
-        raise serializers.ValidationError("Use printable characters only.")
 
 
 class LoginSerializer(StrictSerializer):
@@ -139,7 +144,7 @@ class ServiceAccountSerializer(serializers.ModelSerializer[ServiceAccount]):
 
 
 class NewServiceAccountSerializer(StrictSerializer):
-    name = serializers.CharField(min_length=2, max_length=50, validators=[_printable])
+    name = serializers.CharField(**_NAME_BOUNDS)
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=SCOPES), min_length=1)
     description = serializers.CharField(
         required=False, allow_null=True, allow_blank=True, max_length=500
@@ -156,9 +161,7 @@ class NewServiceAccountSerializer(StrictSerializer):
 
 
 class EditServiceAccountSerializer(StrictSerializer):
-    name = serializers.CharField(
-        min_length=2, max_length=50, required=False, validators=[_printable]
-    )
+    name = serializers.CharField(required=False, **_NAME_BOUNDS)
     description = serializers.CharField(
         required=False, allow_null=True, allow_blank=True, max_length=500
     )

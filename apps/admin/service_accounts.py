@@ -19,6 +19,8 @@ from apps.admin.throttling import Question
 from artstore.errors import Conflict, NotFound, ValidationError
 
 DEFAULT_EXPIRATION_DAYS = 90
+SHORTEST_NAME_CHARACTERS = 2
+LONGEST_NAME_CHARACTERS = 50
 LONGEST_OVERLAP_SECONDS = 86_400
 EDITABLE = ("name", "description", "scopes", "status", "element_tokens")
 _SECRET_BYTES = 32
@@ -62,7 +64,7 @@ def create(draft: NewAccount, by: audit.Actor | None, now: dt.datetime) -> Issue
     secret = _new_secret()
     account = ServiceAccount(
         client_id=_client_id(draft.name),
-        name=draft.name,
+        name=_valid_name(draft.name),
         description=draft.description,
         scopes=_valid_scopes(draft.scopes),
         element_tokens=draft.element_tokens,
@@ -101,6 +103,8 @@ def edit(
         wanted = dict(changes)
         if "scopes" in wanted:
             wanted["scopes"] = _valid_scopes(wanted["scopes"])
+        if "name" in wanted:
+            wanted["name"] = _valid_name(wanted["name"])
         changed = {
             name: wanted[name]
             for name in EDITABLE
@@ -203,6 +207,15 @@ def _name_is_free(name: str) -> Iterator[None]:
         raise Conflict(
             _("Nothing was changed: a service account named %(name)s exists.") % {"name": name}
         ) from failure
+
+
+def _valid_name(name: str) -> str:
+    fits = SHORTEST_NAME_CHARACTERS <= len(name) <= LONGEST_NAME_CHARACTERS
+    if fits and name.isprintable():
+        return name
+    bounds = {"least": SHORTEST_NAME_CHARACTERS, "most": LONGEST_NAME_CHARACTERS}
+    problem = _("The name takes %(least)s to %(most)s printable characters.") % bounds
+    raise ValidationError(problem, details={"name": [problem]})
 
 
 def _valid_scopes(scopes: Collection[str]) -> list[str]:

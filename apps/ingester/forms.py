@@ -8,8 +8,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from apps.ingester.fields import DEFAULT_TTL_DAYS, FIELD_NAMES, MAX_TTL_DAYS, MIN_TTL_DAYS
+from apps.registry import tag_text
 from apps.registry.attributes import MAX_DESCRIPTION_CHARACTERS
+from apps.registry.forms.files import QUOTES_OPEN, TagsField
 from apps.registry.models import Retention
+from artstore.errors import ValidationError
 
 Texts = Mapping[str, Sequence[str]]
 
@@ -37,12 +40,7 @@ class UploadForm(forms.Form):
         max_value=MAX_TTL_DAYS,
         help_text=_("1 to 365; permanent files have none."),
     )
-    tags = forms.CharField(
-        label=_("Tags"),
-        required=False,
-        help_text=_("Separated by commas."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
+    tags = TagsField(label=_("Tags"))
     description = forms.CharField(
         label=_("Description"),
         required=False,
@@ -60,9 +58,13 @@ class UploadForm(forms.Form):
 def as_sent_to_the_api(texts: Texts) -> dict[str, list[str]]:
     """The page's fields as the API takes them: tags as a list, no days for a permanent file."""
     fields = {name: list(texts[name]) for name in FIELD_NAMES if name in texts}
-    tags = [tag.strip() for text in fields.pop("tags", []) for tag in text.split(",")]
-    if any(tags):
-        fields["tags"] = [json.dumps([tag for tag in tags if tag])]
+    try:
+        tags = tag_text.parse(", ".join(fields.pop("tags", [])))
+    except tag_text.QuotesOpen as failure:
+        problem = str(QUOTES_OPEN)
+        raise ValidationError(problem, details={"tags": [problem]}) from failure
+    if tags:
+        fields["tags"] = [json.dumps(tags)]
     if fields.get("retention_policy") == [Retention.PERMANENT.value]:
         fields.pop("ttl_days", None)
     return fields

@@ -28,6 +28,7 @@ from apps.ingester.upload import Stored, Uploader
 from artstore.api import error_response
 from artstore.errors import ArtStoreError
 from artstore.pages import explain
+from artstore.shown import shown
 
 
 @csrf_exempt
@@ -74,7 +75,7 @@ def _stored(request: HttpRequest, stored: Stored) -> HttpResponse:
         return JsonResponse(
             {"file_id": str(record.file_id), "url": address}, status=201 if stored.created else 200
         )
-    messages.success(request, _("%(name)s is stored.") % {"name": record.original_filename})
+    messages.success(request, _("%(name)s is stored.") % {"name": shown(record.original_filename)})
     return redirect(address)
 
 

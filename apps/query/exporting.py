@@ -19,7 +19,7 @@ from apps.admin.principals import Principal
 from apps.query import search
 from apps.query.asking import SearchQuery, SortBy
 from apps.registry.models import FileRecord
-from artstore.api import rfc3339
+from artstore.moments import rfc3339
 from artstore.pages import CsvLine
 
 # Spreadsheets take UTF-8 for a national code page without it.

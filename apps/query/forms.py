@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
+from apps.registry.forms.files import TagsField
 from apps.registry.models import FileStatus, Retention, StorageElement
 from artstore.paging import MAX_OFFSET
 
@@ -85,7 +86,7 @@ class SearchForm(forms.Form):
         queryset=StorageElement.objects.order_by("name", "id"),
         empty_label=_("Any element"),
     )
-    tags = forms.CharField(label=_("Tags (all of them)"), required=False, max_length=3300)
+    tags = TagsField(label=_("Tags (all of them)"), help_text="", max_length=7000)
     filename = forms.CharField(label=_("Name contains"), required=False, max_length=255)
     file_extension = forms.CharField(label=_("Extension"), required=False, max_length=32)
     content_type = forms.CharField(label=_("Content type"), required=False, max_length=255)
@@ -161,7 +162,7 @@ class SearchForm(forms.Form):
         given = {
             name: value for name, value in self.cleaned_data.items() if value not in (None, "")
         }
-        tags = [tag.strip() for tag in given.pop("tags", "").split(",")]
+        given["tags"] = tuple(given.get("tags", ()))
         element = given.pop("element", None)
         before = given.pop("uploaded_before", None)
         after = given.pop("uploaded_after", None)
@@ -172,7 +173,6 @@ class SearchForm(forms.Form):
             **given,
             limit=PAGE_FILES,
             element_id=element.pk if element else None,
-            tags=tuple(tag for tag in tags if tag),
             uploaded_after=_midnight(after) if after else None,
             # The day named is meant to its end.
             uploaded_before=_midnight(before) + _DAY if before else None,

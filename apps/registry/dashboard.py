@@ -5,11 +5,12 @@ exact count would not, a sample is taken and the answer says so.
 """
 
 import datetime as dt
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncHour
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +19,9 @@ from apps.registry.models import (
     ElementStatus,
     FileRecord,
     FileStatus,
+    Mode,
     StorageElement,
+    SyncKind,
     SyncRun,
     SyncStatus,
     WorkerHeartbeat,
@@ -31,16 +34,31 @@ PROBE_OVERDUE = dt.timedelta(minutes=3)
 WORKER_SILENT = dt.timedelta(minutes=2)
 UPLOAD_HOURS = 24
 
+# Where files of each retention go, and what to say when no element is there for them, or none can.
+_TAKERS = (
+    (
+        Mode.EDIT,
+        _("No element is in mode edit, so temporary files cannot be uploaded. Register one."),
+        _("No element takes temporary files now: each one in mode edit is away or full."),
+    ),
+    (
+        Mode.RW,
+        _("No element is in mode rw, so permanent files cannot be uploaded. Register one."),
+        _("No element takes permanent files now: each one in mode rw is away or full."),
+    ),
+)
+
 # Whether it is urgent, and why.
 Reason = tuple[bool, str | Promise]
 
 
 @dataclass(frozen=True, slots=True)
 class ElementLine:
-    """One element with the run that last tried to sync it."""
+    """One element with the run that last tried to sync it, and the one that waits for a word."""
 
     element: StorageElement
     last_run: SyncRun | None
+    waiting_run: SyncRun | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +100,17 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something a person should look at, and why. `element` is None when it is no element's."""
+    """Something a person should look at, and why.
+
+    `element` is None when it is no element's; then `title` says what it is about. `run` is the sync
+    run that waits for a person's word.
+    """
 
     element: StorageElement | None
     urgent: bool
     reasons: tuple[str | Promise, ...]
+    title: str | Promise = ""
+    run: SyncRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +139,33 @@ class Dashboard:
 def survey(now: dt.datetime) -> Dashboard:
     """Read everything the dashboard shows."""
     lines = tuple(_element_lines())
-    concerns = [*_background_concerns(now), *_element_concerns(lines, now)]
+    concerns = [
+        *_background_concerns(now),
+        *_upload_concerns(lines),
+        *_element_concerns(lines, now),
+    ]
     concerns.sort(key=lambda concern: not concern.urgent)
     return Dashboard(now, lines, shares(), tuple(uploads_by_hour(now)), tuple(concerns))
 
 
 def _element_lines() -> Iterator[ElementLine]:
-    latest = SyncRun.objects.order_by("storage_element_id", "-started_at", "id")
-    runs = {
-        run.storage_element_id: run
-        for run in latest.filter(storage_element__isnull=False).distinct("storage_element_id")
-    }
+    runs = _latest_of_each(SyncRun.objects.all())
+    # A full sync that succeeds settles what an earlier one asked; one that fails, or reads changes
+    # only, does not.
+    settled = Q(status=SyncStatus.SUCCEEDED, kind=SyncKind.FULL)
+    asked = Q(status=SyncStatus.NEEDS_CONFIRMATION)
+    verdicts = _latest_of_each(SyncRun.objects.filter(settled | asked))
     for element in StorageElement.objects.order_by("name", "id"):
-        yield ElementLine(element, runs.get(element.pk))
+        verdict = verdicts.get(element.pk)
+        waits = verdict is not None and verdict.status == SyncStatus.NEEDS_CONFIRMATION
+        yield ElementLine(element, runs.get(element.pk), verdict if waits else None)
+
+
+def _latest_of_each(runs: "QuerySet[SyncRun]") -> dict[uuid.UUID | None, SyncRun]:
+    """The newest of these runs by the id of its element."""
+    of_elements = runs.filter(storage_element__isnull=False)
+    newest = of_elements.order_by("storage_element_id", "-started_at", "id")
+    return {run.storage_element_id: run for run in newest.distinct("storage_element_id")}
 
 
 def shares() -> Shares:
@@ -178,16 +216,30 @@ def uploads_by_hour(now: dt.datetime) -> list[Hour]:
 def _background_concerns(now: dt.datetime) -> Iterator[Concern]:
     if not WorkerHeartbeat.objects.filter(seen_at__gt=now - WORKER_SILENT).exists():
         why = _("No background worker is alive: nothing is probed, synced or settled. Start one.")
-        yield Concern(None, True, (why,))
+        yield Concern(None, True, (why,), _("Background work"))
+
+
+def _upload_concerns(lines: Iterable[ElementLine]) -> Iterator[Concern]:
+    """Kinds of files that no element takes. Urgent where one is there for them but cannot."""
+    elements = [line.element for line in lines]
+    for mode, nowhere, no_longer in _TAKERS if elements else ():
+        takers = [element for element in elements if element.mode == mode]
+        if not any(_takes_files(element) for element in takers):
+            why = no_longer if takers else nowhere
+            yield Concern(None, bool(takers), (why,), _("Uploads"))
+
+
+def _takes_files(element: StorageElement) -> bool:
+    return element.status == ElementStatus.ONLINE and element.available_bytes > 0
 
 
 def _element_concerns(lines: Iterable[ElementLine], now: dt.datetime) -> Iterator[Concern]:
     for line in lines:
-        found = [*_health_reasons(line.element, now), *_sync_reasons(line.last_run)]
+        found = [*_health_reasons(line.element, now), *_sync_reasons(line)]
         if found:
             urgent = any(urgent for urgent, _why in found)
             reasons = dict.fromkeys(why for _urgent, why in found)
-            yield Concern(line.element, urgent, tuple(reasons))
+            yield Concern(line.element, urgent, tuple(reasons), run=line.waiting_run)
 
 
 def _health_reasons(element: StorageElement, now: dt.datetime) -> Iterator[Reason]:
@@ -207,10 +259,11 @@ def _health_reasons(element: StorageElement, now: dt.datetime) -> Iterator[Reaso
         yield used >= capacity, _("It is nearly full.")
 
 
-def _sync_reasons(run: SyncRun | None) -> Iterator[Reason]:
+def _sync_reasons(line: ElementLine) -> Iterator[Reason]:
+    run = line.last_run
+    if line.waiting_run is not None:
+        yield True, _("A sync would delete many records and waits for your word.")
     if run is None:
         yield False, _("Its files were never synced.")
-    elif run.status == SyncStatus.NEEDS_CONFIRMATION:
-        yield True, _("A sync would delete many records and waits for your word.")
     elif run.status in {SyncStatus.FAILED, SyncStatus.ABANDONED}:
         yield False, run.error or _("Its last sync failed.")

@@ -16,7 +16,8 @@ from apps.registry.attributes import (
 )
 from apps.registry.elements import MAX_CA_PEM_CHARACTERS
 from apps.registry.models import ElementStatus, FileRecord, Mode, StorageElement, SyncRun
-from artstore.api import StrictSerializer, rfc3339
+from artstore.api import StrictSerializer
+from artstore.moments import rfc3339
 
 
 class FileSerializer(serializers.ModelSerializer[FileRecord]):

@@ -16,10 +16,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from artstore.api import rfc3339
 from artstore.logs import request_id_var
+from artstore.moments import rfc3339
+from artstore.shown import shown
 
 register = template.Library()
+# `<bdi>{{ name|shown }}</bdi>`: a name that neither hides anything nor turns its neighbours round.
+register.filter("shown", shown)
 
 THEME_COOKIE = "artstore_theme"
 THEMES = ("auto", "light", "dark")

@@ -271,12 +271,45 @@ def test_a_field_nobody_typed_in_is_not_sent_whatever_another_tab_stored() -> No
         assert form.changes() == wanted
 
 
+def test_a_field_that_somebody_else_stored_meanwhile_is_a_clash_that_shows_both() -> None:
+    sent = {"initial-description": "one", "initial-tags": "a", "initial-metadata": ""}
+    sent |= {"description": "mine", "tags": "a", "metadata": '{"k": 1}'}
+    stored = FileRecord(description="theirs", tags=["b", "c, d"], metadata={})
+    form = FileForm.of(stored, sent)
+    assert form.is_valid()
+    [clash] = form.clashes()
+    assert (clash.label, clash.stored, clash.typed) == ("Description", "theirs", "mine")
+    again = form.over_what_is_stored(stored)
+    assert again.is_valid()
+    assert again.clashes() == []
+    assert again.changes() == {"description": "mine", "metadata": {"k": 1}}
+    # Who typed nothing there sees what is stored now.
+    assert again["tags"].value() == 'b, "c, d"'
+    # The same text from two people is no clash.
+    same = FileForm.of(stored, sent | {"description": "theirs"})
+    assert same.is_valid()
+    assert same.clashes() == []
+
+
+def test_two_people_in_one_field_are_told_of_each_other_before_anything_is_stored(
+    admin: Client, full_registry: StorageElement
+) -> None:
+    file = make.record(full_registry, description="theirs")
+    address = f"/console/files/{file.pk}/edit"
+    answer = admin.post(address, {"initial-description": "old", "description": "mine"})
+    assert answer.status_code == 409
+    text = answer.content.decode()
+    assert "<td>theirs</td><td>mine</td>" in text
+    assert '<input type="hidden" name="initial-description" value="theirs">' in text
+    assert FileRecord.objects.get(pk=file.pk).description == "theirs"
+
+
 def test_the_page_of_an_edit_carries_what_it_was_opened_with(
     admin: Client, full_registry: StorageElement
 ) -> None:
     file = make.record(full_registry, tags=("a,b",))
     text = admin.get(f"/console/files/{file.pk}/edit").content.decode()
-    assert '<input type="hidden" name="initial-tags" value="a,b">' in text
+    assert '<input type="hidden" name="initial-tags" value="&quot;a,b&quot;">' in text
 
 
 def test_the_theme_and_language_are_kept_in_the_browser_and_nothing_else_is(client: Client) -> None:

@@ -20,6 +20,12 @@
     return `${new Intl.NumberFormat(document.documentElement.lang, digits).format(value)}\u00a0${names[step]}`;
   }
 
+  // As artstore/shown.py writes a name: nothing in it hides, and nothing turns it round.
+  function shown(name) {
+    return name.replace(/[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+      (sign) => `[U+${sign.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
+  }
+
   function show(item, state) {
     item.state = state;
     item.row.dataset.state = state;
@@ -51,11 +57,11 @@
   function add(file) {
     const row = document.getElementById("queue-row").content.firstElementChild.cloneNode(true);
     const item = { file, row, state: "waiting", key: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
-    row.querySelector("[data-name]").textContent = file.name;
+    row.querySelector("[data-name]").textContent = shown(file.name);
     row.querySelector("[data-size]").textContent = humanSize(file.size);
-    row.querySelector("progress").setAttribute("aria-label", file.name);
+    row.querySelector("progress").setAttribute("aria-label", shown(file.name));
     row.querySelector("[data-cancel]").addEventListener("click", () => cancel(item));
-    row.querySelector("[data-retry]").addEventListener("click", () => { show(item, "waiting"); pump(); });
+    row.querySelector("[data-retry]").addEventListener("click", () => { show(item, "waiting"); start(); });
     items.push(item);
     queue.append(row);
     progress(item, 0);
@@ -117,6 +123,19 @@
     request.send(body(item));
   }
 
+  // Who signed in again in another tab has another token since; the texts typed here stay.
+  async function start() {
+    try {
+      const answer = await fetch(form.action);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("#upload [name=csrfmiddlewaretoken]");
+      if (fresh) form.elements.csrfmiddlewaretoken.value = fresh.value;
+    } catch {
+      // Sending says in its own words that nobody is there.
+    }
+    pump();
+  }
+
   function pump() {
     const sending = items.filter((item) => ["sending", "storing"].includes(item.state)).length;
     items.filter((item) => item.state === "waiting").slice(0, PARALLEL - sending).forEach(send);
@@ -132,7 +151,7 @@
   input.addEventListener("change", () => take(input.files));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    pump();
+    start();
   });
 
   // A file dropped beside the zone must not make the browser leave the page for it.

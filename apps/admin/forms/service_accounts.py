@@ -8,7 +8,11 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.admin.models import SCOPES, AccountStatus, ServiceAccount
 from apps.admin.serializers import LONGEST_EXPIRATION_DAYS
-from apps.admin.service_accounts import DEFAULT_EXPIRATION_DAYS
+from apps.admin.service_accounts import (
+    DEFAULT_EXPIRATION_DAYS,
+    LONGEST_NAME_CHARACTERS,
+    SHORTEST_NAME_CHARACTERS,
+)
 
 SCOPE_WORDS = {
     "files:read": _("find and download files"),
@@ -50,7 +54,9 @@ class AccountForm(forms.Form):
 
     use_required_attribute = False
 
-    name = forms.CharField(label=_("Name"), min_length=2, max_length=50)
+    name = forms.CharField(
+        label=_("Name"), min_length=SHORTEST_NAME_CHARACTERS, max_length=LONGEST_NAME_CHARACTERS
+    )
     description = forms.CharField(
         label=_("Description"),
         required=False,

@@ -8,7 +8,9 @@ from django import template
 from django.utils.text import Truncator
 
 from apps.admin.authentication import principal_of
+from apps.admin.forms.session import LoginForm
 from apps.admin.permissions import Act, may
+from artstore.shown import shown
 
 register = template.Library()
 
@@ -22,6 +24,12 @@ def may_tag(context: dict[str, Any], act: str) -> bool:
 
 
 @register.simple_tag
+def login_form() -> LoginForm:
+    """For a login page that stands in place of another."""
+    return LoginForm()
+
+
+@register.simple_tag
 def audit_query(target: str) -> str:
     """The part of an address that shows everything done to `target`."""
     return urlencode({"target": target})
@@ -30,7 +38,9 @@ def audit_query(target: str) -> str:
 @register.filter
 def plainly(value: Any) -> str:
     """A detail of an event in one line: texts as they are, lists joined, the rest as JSON."""
+    if value in ("", [], {}, None):
+        return "\u2013"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Truncator(text).chars(LONGEST_DETAIL_CHARACTERS)
+    return shown(Truncator(text).chars(LONGEST_DETAIL_CHARACTERS))

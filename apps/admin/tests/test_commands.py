@@ -105,7 +105,7 @@ def test_lists_name_everybody_and_no_secret() -> None:
     person, program = make.user(), make.account()
     assert person.username in run("list_users")
     shown = run("list_service_accounts")
-    assert program.account.client_id in shown
+    assert f"{program.account.client_id}\t{program.account.name}\t" in shown
     assert program.client_secret not in shown
 
 

@@ -18,8 +18,8 @@ from apps.admin.forms.operations import AuditFilter, RotateKeyForm
 from apps.admin.models import AuditEvent, SigningKey
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
-from artstore.api import rfc3339
 from artstore.errors import ArtStoreError
+from artstore.moments import rfc3339
 from artstore.pages import CsvLine, explain, form_page, page, page_of
 
 KEYS_SHOWN = 20

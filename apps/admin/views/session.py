@@ -4,9 +4,7 @@ from django.conf import settings
 from django.contrib import auth, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -18,6 +16,7 @@ from apps.admin.forms.session import LoginForm, PasswordForm
 from apps.admin.permissions import Act
 from apps.admin.permissions import page as guard
 from apps.admin.sessions import SignIn
+from artstore import carried
 from artstore.errors import ArtStoreError
 from artstore.pages import explain, form_page
 
@@ -31,7 +30,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 @require_http_methods(["GET", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(next_url(request))
+        return _go_on(request)
     form = LoginForm(request.POST or None)
     if form.is_valid():
         attempt = SignIn(**form.cleaned_data, address=client_address(request))
@@ -40,17 +39,25 @@ def login(request: HttpRequest) -> HttpResponse:
         except ArtStoreError as refused:
             return _login_page(request, form, refused)
         auth.login(request, user)
-        return redirect(next_url(request))
+        return _go_on(request)
     return _login_page(request, form, None)
+
+
+def _go_on(request: HttpRequest) -> HttpResponse:
+    """To where the person was, or to the form that could not be taken before they signed in."""
+    unsent = carried.through_login(request)
+    if unsent is None:
+        return redirect(carried.after_login(request))
+    return carried.offer(request, unsent, status=200)
 
 
 def _login_page(
     request: HttpRequest, form: LoginForm, refused: ArtStoreError | None
 ) -> HttpResponse:
     status = refused.status if refused else 422 if form.is_bound else 200
-    response = render(
-        request, "admin/login.html", {"form": form, "failure": refused}, status=status
-    )
+    unsent = carried.through_login(request)
+    context = {"form": form, "failure": refused, "unsent": unsent}
+    response = render(request, "admin/login.html", context, status=status)
     for name, value in (refused.headers if refused else {}).items():
         response.headers[name] = value
     return response
@@ -95,7 +102,7 @@ def end_other_sessions(request: HttpRequest) -> HttpResponse:
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Remember light, dark or the system's choice in this browser."""
-    response = redirect(next_url(request))
+    response = redirect(carried.next_url(request))
     chosen = request.POST.get("theme")
     if chosen in THEMES:
         response.set_cookie(
@@ -107,12 +114,3 @@ def theme(request: HttpRequest) -> HttpResponse:
             secure=settings.SESSION_COOKIE_SECURE,
         )
     return response
-
-
-def next_url(request: HttpRequest) -> str:
-    """Where the form wants to return to, if that is on this site; else the dashboard."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    own = url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    return wanted if own else reverse("console:dashboard")

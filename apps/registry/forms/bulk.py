@@ -30,18 +30,8 @@ class ChosenFiles(forms.Form):
 class TagsForm(ChosenFiles):
     """Tags to put on the files and to take off them."""
 
-    add = TagsField(
-        label=_("Add tags"),
-        required=False,
-        help_text=_("Separated by commas."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    remove = TagsField(
-        label=_("Remove tags"),
-        required=False,
-        help_text=_("Separated by commas."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
+    add = TagsField(label=_("Add tags"))
+    remove = TagsField(label=_("Remove tags"))
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def test_list_elements_as_text_and_json() -> None:
 def test_set_element_mode(start_site: Callable[..., Any]) -> None:
     start_site(SE_MODE="rw")
     assert "rw -> ro" in run("set_element_mode", "se-test", "ro")
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError, match="Give --confirm"):
         run("set_element_mode", "se-test", "rw")
     assert "ro -> rw" in run("set_element_mode", "se-test", "rw", "--confirm")
     with pytest.raises(CommandError, match="no storage element"):
@@ -65,6 +66,16 @@ def test_sync_elements_says_what_it_did_and_fails_when_one_failed(site: Any) -> 
         call_command("sync_elements", stdout=output)
     assert "se-test: changes sync succeeded" in output.getvalue()
     assert "se-dead: full sync failed" in output.getvalue()
+
+
+def test_a_command_prints_its_own_words_and_the_log_only_when_asked(
+    site: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert len(run("sync_elements").splitlines()) == 1
+    assert [record.message for record in caplog.records] == []
+    run("sync_elements", verbosity=2)
+    assert any(record.name == "apps.registry.sync" for record in caplog.records)
 
 
 def test_sync_elements_may_write_off_many_missing_files(site: Any, settings: Any) -> None:

@@ -77,13 +77,57 @@ def test_a_run_that_waits_for_a_word_is_urgent_until_a_later_one_succeeds() -> N
     assert concerns_of("emptied") == (False, [])
 
 
+def run_of(element: object, kind: str, status: str, hours_ago: int, error: str = "") -> SyncRun:
+    return SyncRun.objects.create(
+        storage_element=element,
+        trigger="periodic",
+        kind=kind,
+        status=status,
+        error=error,
+        started_at=timezone.now() - dt.timedelta(hours=hours_ago),
+    )
+
+
+def test_a_run_that_waits_is_told_beside_whatever_came_after_it() -> None:
+    element = make.element(name="emptied", status="offline", status_reason="Nobody answers.")
+    waiting = run_of(element, "full", "needs_confirmation", 5)
+    run_of(element, "changes", "succeeded", 4)
+    run_of(element, "changes", "failed", 3, "It broke off.")
+    waits = "A sync would delete many records and waits for your word."
+    assert concerns_of("emptied") == (True, ["Nobody answers.", waits, "It broke off."])
+    [concern] = [each for each in dashboard.survey(timezone.now()).concerns if each.element]
+    assert concern.run == waiting
+    run_of(element, "full", "succeeded", 2)
+    assert concerns_of("emptied") == (True, ["Nobody answers."])
+
+
+def uploads_concerns() -> list[tuple[bool, str]]:
+    concerns = dashboard.survey(timezone.now()).concerns
+    return [(each.urgent, str(each.reasons[0])) for each in concerns if each.title == "Uploads"]
+
+
+def test_that_no_element_takes_a_kind_of_file_is_told() -> None:
+    assert uploads_concerns() == []
+    synced_element(name="short", mode="edit")
+    nowhere = "No element is in mode rw, so permanent files cannot be uploaded. Register one."
+    assert uploads_concerns() == [(False, nowhere)]
+    synced_element(name="away", mode="rw", status="offline")
+    no_longer = "No element takes permanent files now: each one in mode rw is away or full."
+    assert uploads_concerns() == [(True, no_longer)]
+    synced_element(name="full", mode="rw", available_bytes=0)
+    assert uploads_concerns() == [(True, no_longer)]
+    synced_element(name="there", mode="rw")
+    assert uploads_concerns() == []
+
+
 def test_background_work_without_a_worker_is_urgent_and_first() -> None:
     synced_element(name="gone", status="offline")
     first = dashboard.survey(timezone.now()).concerns[0]
     assert first.element is None
     assert first.urgent
     WorkerHeartbeat.beat(["worker"])
-    assert all(concern.element for concern in dashboard.survey(timezone.now()).concerns)
+    titles = [str(concern.title) for concern in dashboard.survey(timezone.now()).concerns]
+    assert "Background work" not in titles
 
 
 def test_files_are_counted_by_status_and_retention_and_uploads_under_way_are_not() -> None:

@@ -20,6 +20,7 @@ from apps.registry.forms.files import FileForm
 from apps.registry.models import FileStatus
 from artstore.errors import ArtStoreError
 from artstore.pages import explain, form_page, page
+from artstore.shown import shown
 
 
 @require_safe
@@ -55,6 +56,10 @@ def edit_file(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     found = editing.get(file_id)
     form = FileForm.of(found, request.POST if request.method == "POST" else None)
     if form.is_valid():
+        clashes = form.clashes()
+        if clashes:
+            context = {"file": found, "form": form.over_what_is_stored(found), "clashes": clashes}
+            return render(request, "registry/file_edit.html", context, status=409)
         try:
             _edit(request, file_id, form)
         except ArtStoreError as refused:
@@ -86,5 +91,5 @@ def delete_file(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     except ArtStoreError as refused:
         messages.error(request, str(refused))
         return redirect("console:files-detail", file_id)
-    messages.success(request, _("%(name)s is deleted.") % {"name": found.original_filename})
+    messages.success(request, _("%(name)s is deleted.") % {"name": shown(found.original_filename)})
     return redirect("console:files")

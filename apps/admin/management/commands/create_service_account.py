@@ -12,6 +12,7 @@ from apps.admin.models import SCOPES
 from apps.admin.serializers import LONGEST_EXPIRATION_DAYS
 from apps.admin.service_accounts import DEFAULT_EXPIRATION_DAYS, IssuedSecret, NewAccount
 from artstore.commands import OperatorCommand
+from artstore.moments import rfc3339
 
 
 class Command(OperatorCommand):
@@ -39,8 +40,6 @@ class Command(OperatorCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         if not 0 <= options["secret_days"] <= LONGEST_EXPIRATION_DAYS:
             raise CommandError(f"--secret-days goes from 0 to {LONGEST_EXPIRATION_DAYS}.")
-        if not 2 <= len(options["name"]) <= 50 or not options["name"].isprintable():
-            raise CommandError("The name takes 2 to 50 printable characters.")
         draft = NewAccount(
             name=options["name"],
             scopes=options["scopes"],
@@ -62,7 +61,7 @@ def describe(issued: IssuedSecret, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(shown)
     ends = issued.account.secret_expires_at
-    until = f"until {ends.isoformat()}" if ends else "for ever"
+    until = f"until {rfc3339(ends)}" if ends else "for ever"
     return "\n".join(
         [
             f"client_id:     {shown['client_id']}",

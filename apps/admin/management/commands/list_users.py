@@ -7,6 +7,7 @@ from django.utils import timezone
 from apps.admin import lockout
 from apps.admin.models import User
 from artstore.commands import OperatorCommand
+from artstore.moments import rfc3339
 
 
 class Command(OperatorCommand):
@@ -18,5 +19,5 @@ class Command(OperatorCommand):
         for person in people:
             state = "active" if person.is_active else "inactive"
             state = "locked" if locks[person.username].is_locked else state
-            seen = person.last_login_at.isoformat() if person.last_login_at else "never"
+            seen = rfc3339(person.last_login_at) if person.last_login_at else "never"
             self.stdout.write(f"{person.username}\t{person.role}\t{state}\t{seen}")

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.admin import keys
 from artstore.commands import OperatorCommand
+from artstore.moments import rfc3339
 
 
 class Command(OperatorCommand):
@@ -24,7 +25,7 @@ class Command(OperatorCommand):
         rotation = keys.rotate(None, now, emergency=options["emergency"])
         self.stdout.write(f"{rotation.new_key_id} signs from now on.")
         if rotation.grace_period_ends_at is not None:
-            ends = rotation.grace_period_ends_at.isoformat()
+            ends = rfc3339(rotation.grace_period_ends_at)
             self.stdout.write(f"{rotation.previous_key_id} verifies until {ends}.")
         if rotation.warning:
             self.stderr.write(rotation.warning)

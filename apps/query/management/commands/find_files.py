@@ -10,8 +10,8 @@ from django.utils import timezone
 from apps.query import search
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
 from apps.registry import elements
-from artstore.api import rfc3339
 from artstore.commands import OperatorCommand
+from artstore.moments import rfc3339
 
 _TEXTS = (
     "filename",
