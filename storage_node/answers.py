@@ -25,6 +25,14 @@ class Answer:
         await send({"type": "http.response.body", "body": self.body})
 
 
+def raw_headers(headers: Headers) -> bytes:
+    """Headers as they go over the wire. A line break inside one would be a header of somebody else's making."""
+    raw = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if raw.count(b"\n") != len(headers) or raw.count(b"\r") != len(headers):
+        raise RuntimeError("a header value holds a line break")
+    return raw
+
+
 def nothing(status: int = 204) -> Answer:
     """An answer without a body."""
     return Answer(status, [])

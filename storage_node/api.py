@@ -25,7 +25,7 @@ PREFIX = "/api/v1"
 _FILES = PREFIX + "/files/"
 _OF_A_FILE = _FILES + "{file_id}"
 READ_FILES, WRITE_FILES = "files:read", "files:write"
-DOWNLOAD_FILE = "download_file"
+DOWNLOAD_FILE, PUT_FILE = "download_file", "put_file"
 READ_STORAGE, WRITE_STORAGE = "storage:read", "storage:write"
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -78,7 +78,7 @@ def addresses(node: Node) -> dict[str, dict[str, WireCall]]:
     under_prefix = {
         "/files/upload": {"POST": WireCall("upload_form", WRITE_FILES, uploads.upload_form)},
         "/files/{file_id}": {
-            "PUT": WireCall("put_file", WRITE_FILES, uploads.put_file),
+            "PUT": WireCall(PUT_FILE, WRITE_FILES, uploads.put_file),
             "GET": WireCall("get_file", READ_FILES, files.get_file),
             "PATCH": WireCall("edit_file", WRITE_FILES, files.edit_file),
             "DELETE": WireCall("delete_file", WRITE_FILES, files.delete_file),

@@ -32,6 +32,7 @@ from storage_node.errors import RefusedToStart
 from storage_node.keys import KeyRing, KeysUnreachable
 from storage_node.metrics import Metrics
 from storage_node.protocol import NodeProtocol, sweep_for_ever
+from storage_node.put_at_once import PutAtOnce
 from storage_node.readings import Readings
 from storage_node.store import Store
 from storage_node.tls import ServerTls
@@ -160,12 +161,13 @@ def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Ser
         yield {
             "headers_of_a_refusal": node.headers_of_a_refusal,
             "answer_at_once": at_once.answer if traces.is_off else _never_at_once,
+            "take_at_once": puts.begin if traces.is_off else _never_at_once,
         }
 
     doors = api.Doors(node)
     doors.lifespan_context = lifespan
     envelope = Envelope(doors, node, traces)
-    at_once = AtOnce(node, envelope.note)
+    at_once, puts = AtOnce(node, envelope.note), PutAtOnce(node, envelope.note)
     settings = uvicorn.Config(
         envelope,
         http=NodeProtocol,

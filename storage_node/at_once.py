@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from storage_node.answers import Headers
+from storage_node.answers import raw_headers
 from storage_node.api import DOWNLOAD_FILE, READ_FILES
 from storage_node.api_downloads import whole_headers
 from storage_node.attributes import FileAttributes
@@ -92,7 +92,9 @@ class AtOnce:
         if len(body) != attributes.size:
             return None
         if head is None or head.attributes is not attributes:
-            head = self._keep(text, _Head(file_id, attributes, _raw(whole_headers(attributes))))
+            head = self._keep(
+                text, _Head(file_id, attributes, raw_headers(whole_headers(attributes)))
+            )
         return head, body
 
     def _keep(self, text: bytes, head: _Head) -> _Head:
@@ -104,12 +106,5 @@ class AtOnce:
     def _standing_raw(self) -> bytes:
         headers = self._node.standing_headers()
         if self._standing[0] is not headers:
-            self._standing = (headers, _raw(headers))
+            self._standing = (headers, raw_headers(headers))
         return self._standing[1]
-
-
-def _raw(headers: Headers) -> bytes:
-    raw = b"".join(b"%b: %b\r\n" % header for header in headers)
-    if raw.count(b"\n") != len(headers) or raw.count(b"\r") != len(headers):
-        raise RuntimeError("a header value holds a line break")
-    return raw

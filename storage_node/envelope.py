@@ -27,6 +27,28 @@ _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"
 fault_log = logging.getLogger("storage_node.faults")
 
 
+def unforeseen() -> InternalError:
+    """What is told of a failure that has no name."""
+    return InternalError(
+        "The request failed inside the node; its log has the reason under this request id."
+    )
+
+
+def failure_answer(failure: NodeError, request_id: str) -> Answer:
+    """The envelope every failure is told in."""
+    members: dict[str, Any] = {
+        "error": {"code": failure.code, "message": failure.message, **failure.extra()},
+        **failure.beside(),
+        "request_id": request_id,
+    }
+    body = json.dumps(members, ensure_ascii=False).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [
+        (name.lower().encode(), value.encode()) for name, value in failure.headers().items()
+    ]
+    return Answer(failure.status, headers, body)
+
+
 class Answering(Protocol):
     """What is inside the envelope: the router."""
 
@@ -74,11 +96,7 @@ class Envelope:
             except NodeError as failure:
                 await outgoing.fail(failure)
         if attempt.failed:
-            await outgoing.fail(
-                InternalError(
-                    "The request failed inside the node; its log has the reason under this request id."
-                )
-            )
+            await outgoing.fail(unforeseen())
 
     def note(self, call: Call, method: str, path: str, broken: bool = False) -> None:
         """Count an answer that has gone out, and write its line."""
@@ -120,17 +138,5 @@ class _Outgoing:
         does for an app that returns without having finished."""
         if self._started:
             return
-        members: dict[str, Any] = {
-            "error": {"code": failure.code, "message": failure.message, **failure.extra()},
-            **failure.beside(),
-            "request_id": self.call.request_id,
-        }
-        body = json.dumps(members, ensure_ascii=False).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        headers += [
-            (name.lower().encode(), value.encode()) for name, value in failure.headers().items()
-        ]
-        await self.send(
-            {"type": "http.response.start", "status": failure.status, "headers": headers}
-        )
-        await self.send({"type": "http.response.body", "body": body})
+        answer = failure_answer(failure, self.call.request_id)
+        await answer({}, None, self.send)

@@ -7,7 +7,6 @@ or files.
 """
 
 import asyncio
-import http
 import json
 import math
 import socket
@@ -30,6 +29,7 @@ from storage_node.errors import (
     RequestStalled,
     ValidationFailed,
 )
+from storage_node.in_place import STATUS_LINES, TakenCycle, ready_head
 
 BATCH_BYTES = 1 << 20
 SMALLEST_BATCH_BYTES = 1 << 16
@@ -40,11 +40,6 @@ SWEEPS_PER_TIMEOUT = 4
 LINGER_SECONDS = 30.0
 LINGER_QUIET_SECONDS = 5.0
 GOODBYE_SECONDS = 0.5
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-    for status in http.HTTPStatus
-}
-_ready: dict[str, object] = {}
 # TCP_INFO of Linux, struct tcp_info of linux/tcp.h: tcpi_bytes_acked is the 64-bit number at byte 120.
 _TCP_INFO = 11
 _TCP_INFO_BYTES = 128
@@ -89,7 +84,7 @@ class NodeCycle(RequestResponseCycle):
 
     def _head_of(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Status line and headers. An answer that overtakes its request's body announces that the connection ends."""
-        lines = [_STATUS_LINES[status]]
+        lines = [STATUS_LINES[status]]
         for name, value in (*self.default_headers, *headers):
             if name == b"content-length":
                 self.expected_content_length = int(value)
@@ -138,7 +133,8 @@ class NodeCycle(RequestResponseCycle):
 
 class NodeProtocol(HttpToolsProtocol):
     """A connection. `app_state["headers_of_a_refusal"]()` gives the headers every answer carries, and
-    `app_state["answer_at_once"](target, headers)` the pieces of a 200 behind the date, or None."""
+    `app_state["answer_at_once"](target, headers)` the pieces of a 200 behind the date, or None, and
+    `app_state["take_at_once"](target, headers)` an upload that waits for its body, or None."""
 
     def __init__(
         self,
@@ -208,7 +204,7 @@ class NodeProtocol(HttpToolsProtocol):
             return
         self._batch_bytes = fair_piece_bytes(len(self.connections))
         waiting = self._active is not None
-        if not waiting and self._answered_at_once():
+        if not waiting and (self._answered_at_once() or self._taken_at_once()):
             return
         self._complete_scope()
         self.cycle = self._new_cycle()
@@ -218,22 +214,44 @@ class NodeProtocol(HttpToolsProtocol):
         else:
             self._start_asgi_task(self.cycle, self.app)
 
+    def _is_plain(self, method: bytes) -> bool:
+        return (
+            self.parser.get_method() == method
+            and not self.flow.write_paused
+            and self.parser.get_http_version() == "1.1"
+            and bool(self.parser.should_keep_alive())
+        )
+
     def _answered_at_once(self) -> bool:
         """Whether the application had the whole answer ready; there is no cycle and no task for such a request."""
-        if (
-            self.parser.get_method() != b"GET"
-            or self.flow.write_paused
-            or self.parser.get_http_version() != "1.1"
-            or not self.parser.should_keep_alive()
-        ):
+        if not self._is_plain(b"GET"):
             return False
         pieces = self.app_state["answer_at_once"](self.url, self.headers)
         if pieces is None:
             return False
         self.server_state.total_requests += 1
         self._idle_since = self.loop.time()
-        self.transport.write(b"".join((_ready_head(self.server_state), *pieces)))
+        self.transport.write(b"".join((ready_head(self.server_state, 200), *pieces)))
         return True
+
+    def _taken_at_once(self) -> bool:
+        """Whether the application takes the body as it comes; there is no task for such a request."""
+        if not self._is_plain(b"PUT"):
+            return False
+        taken = self.app_state["take_at_once"](self.url, self.headers)
+        if taken is None:
+            return False
+        self.cycle = cast(
+            NodeCycle, TakenCycle(taken, self.transport, self.server_state, self._taken_is_answered)
+        )
+        return True
+
+    def _taken_is_answered(self, cycle: "TakenCycle") -> None:
+        if self.pipeline or cycle.more_body or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
 
     def _complete_scope(self) -> None:
         """Target to path and query; an unparsable one raises here and becomes a 400 like any parse error."""
@@ -382,15 +400,6 @@ class NodeProtocol(HttpToolsProtocol):
             self._acked_bytes = acked_bytes
             self._moved_at = moment
         return moved
-
-
-def _ready_head(server_state: ServerState) -> bytes:
-    """The status line of a 200 and uvicorn's default headers, which it replaces once a second."""
-    headers = server_state.default_headers
-    if _ready.get("headers") is not headers:
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        _ready.update(headers=headers, raw=b"".join((_STATUS_LINES[200], *lines)))
-    return cast(bytes, _ready["raw"])
 
 
 def _acked_bytes(transport: asyncio.Transport) -> int:

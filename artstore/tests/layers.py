@@ -43,7 +43,7 @@ NODE_FLOORS = (
     {"api", "auth", "periodic", "config", "protocol", "metrics", "logs", "telemetry"}
     | {"keys", "call", "bridge", "envelope", "body", "drafts", "multipart_body", "answers"}
     | {"queries", "ranges", "readiness", "readings", "version", "tls", "request_log"}
-    | {"at_once"}
+    | {"at_once", "put_at_once", "in_place"}
     | {"api_files", "api_uploads", "api_downloads", "api_element", "api_maintenance"},
     {"app"},
     {"__main__"},
