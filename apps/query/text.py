@@ -1,7 +1,7 @@
 """How a person's words become a tsquery and a pattern. No database.
 
-`FileRecord.search_vector` holds every name and text as it stands and split at separators, with
-composed letters and one letter for е and ё; what is asked for is written the same way here.
+`FileRecord.search_vector` holds names, tags and descriptions split at separators and values of metadata as
+they stand, with composed letters and one letter for е and ё; what is asked for is written both ways here.
 """
 
 import re

@@ -5,23 +5,20 @@ and the write are one statement even when an upload writes the same row at the s
 When pages are read and what a run means is `sync`.
 """
 
-import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DataError, connection, transaction
 
-from apps.registry import written
-from apps.registry.attributes import RECORD_COLUMNS, FileAttributes, json_text
+from apps.registry import copying, written
+from apps.registry.attributes import RECORD_COLUMNS, FileAttributes
 from apps.registry.feed import Page, Rejected
 
 DUPLICATE = "duplicate_of_other_element"
 
 _COLUMNS = RECORD_COLUMNS
-_FILE, _TOMBSTONE, _REJECTED = "f", "t", "x"
 
 # The record's own types; a text is as wide as the column, so what is too long is refused here too.
 _CREATE = f"""
@@ -43,7 +40,7 @@ _FOR_MANY_ROWS = (
 )
 # The other way round for what looks at every record of an element.
 _PLAN_FOR_ALL = "SET LOCAL enable_nestloop = off"
-_COPY = f"COPY sync_page (kind, {', '.join(_COLUMNS)}) FROM STDIN"
+_COPY = f"COPY sync_page ({', '.join(copying.COLUMNS)}) FROM STDIN"
 
 _VALUES = _COLUMNS[1:]
 
@@ -199,21 +196,30 @@ class Applied:
 def apply_page(page: Page, scope: Scope) -> Applied:
     """Apply one page inside the caller's transaction."""
     applied = Applied(rejected=list(page.rejected))
-    _apply_files(list(page.files.values()), page, scope, applied)
+    _apply_files(list(page.files.values()), page, scope, applied, page.lines)
     return applied
 
 
+def write_out(page: Page) -> None:
+    """Make of the page what `apply_page` will need; needs no database."""
+    page.lines = copying.lines(page.files.values(), page)
+
+
 def _apply_files(
-    files: Sequence[FileAttributes], page: Page | None, scope: Scope, applied: Applied
+    files: Sequence[FileAttributes],
+    page: Page | None,
+    scope: Scope,
+    applied: Applied,
+    lines: bytes = b"",
 ) -> None:
-    """Apply `files`, and with them the rest of `page`.
+    """Apply `files`, and with them the rest of `page`; `lines` if they are written out already.
 
     An item that passed every check and is still refused by the database is found by halving, so
     that it is rejected alone and stops nothing.
     """
     try:
         with transaction.atomic():
-            load(files, page)
+            _load(lines or copying.lines(files, page))
             _execute(scope, applied)
     except DataError as failure:
         if len(files) > 1:
@@ -234,56 +240,16 @@ def _apply_files(
 
 def load(files: Iterable[FileAttributes], page: Page | None) -> None:
     """Put `files`, and what else `page` holds, into the temporary table of this transaction."""
+    _load(copying.lines(files, page))
+
+
+def _load(lines: bytes) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_CREATE)
         cursor.execute("DELETE FROM sync_page")
         # COPY goes past Django's cursor, and so past its translation of database errors.
         with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
-            for row in _copied(files, page):
-                copy.write_row(row)
-
-
-def _array(texts: Sequence[str]) -> str:
-    """An array literal. A listing is mostly this and its like; psycopg's adapters take thrice as long."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"
-
-
-_members = attrgetter(*(member.name for member in fields(FileAttributes)))
-# How members that are not text or numbers are written for COPY, by their place in the row.
-_TEXTS = tuple(
-    (_COLUMNS.index(name), as_text)
-    for name, as_text in (
-        ("file_id", str),
-        ("uploaded_at", dt.datetime.isoformat),
-        ("updated_at", dt.datetime.isoformat),
-        ("expires_at", dt.datetime.isoformat),
-        ("tags", _array),
-        ("metadata", json_text),
-    )
-)
-
-
-def _copied(files: Iterable[FileAttributes], page: Page | None) -> Iterator[tuple[Any, ...]]:
-    for one in files:
-        values = list(_members(one))
-        for place, as_text in _TEXTS:
-            if values[place] is not None:
-                values[place] = as_text(values[place])
-        yield (_FILE, *values)
-    if page is None:
-        return
-    for tombstone in page.tombstones.values():
-        yield _bare(_TOMBSTONE, tombstone.file_id, tombstone.at, tombstone.status)
-    for rejected in page.rejected:
-        if rejected.file_id is not None:
-            yield _bare(_REJECTED, rejected.file_id, None, None)
-
-
-def _bare(kind: str, file_id: uuid.UUID, updated_at: Any, status: str | None) -> tuple[Any, ...]:
-    values = dict.fromkeys(_VALUES)
-    values |= {"updated_at": updated_at, "status": status}
-    return (kind, str(file_id), *values.values())
+            copy.write(lines)
 
 
 def _execute(scope: Scope, applied: Applied) -> None:

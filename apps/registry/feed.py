@@ -2,8 +2,9 @@
 of whoever applies them. Writes nothing.
 """
 
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,15 @@ from apps.registry.attributes import (
     parse_file,
     parse_tombstone,
 )
+from apps.registry.errors import NodeFailure
 from apps.registry.node_client import NodeClient
 from artstore import database
 
 PAGE_ITEMS = 1000
+# So many are given on as one, since applying one costs some 20 ms whatever it holds; but nobody waits
+# for them longer than this, for the lease is renewed page by page.
+GATHERED_PAGES = 4
+GATHERED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +58,67 @@ class Page:
     tombstones: dict[uuid.UUID, Tombstone] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
+    # All of it as COPY takes it, once somebody has written it out.
+    lines: bytes = b""
 
 
-def pages(client: NodeClient, since: int, epoch: str) -> Iterator[Page]:
-    """Every page from `since` to the end of the feed; the next one is fetched meanwhile."""
+def pages(
+    client: NodeClient, since: int, epoch: str, prepare: Callable[[Page], None] | None = None
+) -> Iterator[Page]:
+    """Every page from `since` to the end of the feed; the next one is fetched, and prepared, meanwhile."""
+
+    def coming_after(since: int, epoch: str) -> Page:
+        page = _fetch(client, since, epoch)
+        if prepare is not None:
+            prepare(page)
+        return page
+
     with ThreadPoolExecutor(1, "feed") as ahead:
-        coming: Future[Page] | None = ahead.submit(_fetch, client, since, epoch)
+        coming: Future[Page] | None = ahead.submit(coming_after, since, epoch)
         while coming is not None:
             page = coming.result()
             coming = (
-                ahead.submit(_fetch, client, page.next_since, page.epoch) if page.has_more else None
+                ahead.submit(coming_after, page.next_since, page.epoch) if page.has_more else None
             )
             yield page
 
 
 def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
+    """The page after `since`, and those behind it that come soon."""
+    enough = time.monotonic() + GATHERED_SECONDS
     try:
-        return read_page(client.list_changes(since, epoch, PAGE_ITEMS), since)
+        page = read_page(client.list_changes(since, epoch, PAGE_ITEMS), since)
+        for _more in range(GATHERED_PAGES - 1):
+            if not page.has_more or time.monotonic() > enough:
+                break
+            following = _following(client, page)
+            if following is None or following.epoch != page.epoch:
+                break
+            _join(page, following)
+        return page
     finally:
         # Making the token may have opened a connection for this thread.
         database.release()
+
+
+def _following(client: NodeClient, page: Page) -> Page | None:
+    """None when it cannot be had: what there is is given on, and asking for the rest says why."""
+    try:
+        answer = client.list_changes(page.next_since, page.epoch, PAGE_ITEMS)
+        return read_page(answer, page.next_since)
+    except NodeFailure:
+        return None
+
+
+def _join(page: Page, later: Page) -> None:
+    """What is said later of a file counts."""
+    for file_id in later.tombstones:
+        page.files.pop(file_id, None)
+    page.files |= later.files
+    page.tombstones |= later.tombstones
+    page.rejected += later.rejected
+    page.items += later.items
+    page.next_since, page.has_more, page.totals = later.next_since, later.has_more, later.totals
 
 
 def read_page(answer: Answer, since: int) -> Page:

@@ -337,7 +337,7 @@ class _Run:
 
     def _apply_pages(self, since: int, epoch: str) -> Page:
         last: Page | None = None
-        for page in feed.pages(self.client, since, epoch):
+        for page in feed.pages(self.client, since, epoch, applying.write_out):
             if page.epoch != epoch:
                 raise SyncStopped(_("The element's index was rebuilt during the sync."))
             self._apply_page(page)

@@ -84,11 +84,23 @@ class TestPartial:
 
 
 class TestFulltext:
-    @pytest.mark.parametrize("word", ["report", "2026", "pdf", "reports", "annual", "REPORT"])
+    @pytest.mark.parametrize(
+        "word", ["report", "2026", "pdf", "reports", "annual", "REPORT", "annual_report-2026.PDF"]
+    )
     def test_names_are_split_at_separators_case_and_extension(self, word: str) -> None:
         """Prior art 33: `annual_report_2026.pdf` was one word."""
         stored("annual_report-2026.PDF")
         assert fulltext(word) == {"annual_report-2026.PDF"}
+
+    @pytest.mark.parametrize("kept", ["original_filename", "tags", "description"])
+    @pytest.mark.parametrize(
+        "text", ["e-mail", "www.example.com/a_b", "3.14", "+5 C", "v1.2.3-rc1", "#7", "a@b.org"]
+    )
+    def test_what_has_separators_is_found_as_it_was_written(self, kept: str, text: str) -> None:
+        texts = {"tags": [text]} if kept == "tags" else {"description": f"see {text} there"}
+        name = f"see {text} there" if kept == "original_filename" else "x.bin"
+        stored(name, **({} if kept == "original_filename" else texts))
+        assert fulltext(text) == {name}
 
     def test_humps_are_words(self) -> None:
         stored("AnnualReport2026.pdf")

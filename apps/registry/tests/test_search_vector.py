@@ -26,7 +26,7 @@ def finds(record: FileRecord, words: str) -> bool:
         ("annual_report-2026.PDF", "pdf"),
         ("annual_report-2026.PDF", "PDF reports annual"),
         ("annual_report-2026.PDF", '"annual report"'),
-        ("annual_report-2026.PDF", "annual_report-2026.PDF"),
+        ("annual_report-2026.PDF", '"annual report 2026 pdf"'),
         ("AnnualReport2026.docx", "annual"),
         ("AnnualReport2026.docx", "report"),
         ("AnnualReport2026.docx", "annualreport2026"),

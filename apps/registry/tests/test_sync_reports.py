@@ -27,6 +27,7 @@ def test_counts_of_a_run_are_the_sums_of_its_pages(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(feed, "GATHERED_PAGES", 1)
     known(site)
     kept, edited, gone = [site.put() for _ in range(3)], [site.put() for _ in range(3)], site.put()
     held_elsewhere = [site.put() for _ in range(3)]
@@ -53,6 +54,7 @@ def test_a_run_shows_so_many_rejected_items_and_counts_them_all(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(feed, "GATHERED_PAGES", 1)
     monkeypatch.setattr(sync, "REJECTED_SHOWN", 3)
     said = [site.put() for _ in range(5)]
     other = make.element()

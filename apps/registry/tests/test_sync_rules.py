@@ -56,6 +56,7 @@ def test_rule_1_prior_art_19_files_that_change_while_a_full_sync_reads_pages_end
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 3)
+    monkeypatch.setattr(feed, "GATHERED_PAGES", 1)
     files = [site.put() for _ in range(12)]
     churned: dict[str, uuid.UUID] = {}
 

@@ -62,6 +62,7 @@ def test_rule_5_a_new_epoch_in_mid_run_aborts_it(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(feed, "GATHERED_PAGES", 1)
     for _ in range(5):
         site.put()
     lost = make.record(site.element)
