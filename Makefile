@@ -24,7 +24,7 @@ CHECKS = check-style check-types check-migrations check-guards
 help:
 	@echo "make run          the whole system in the foreground; Ctrl-C stops it"
 	@echo "make up, down     the same in the background; make status tells"
-	@echo "make manage ARGS='create_service_account ci --scopes files:read'   an operator's command"
+	@echo "make manage ARGS='create_service_account ci --scope files:read'   an operator's command"
 	@echo "make test         everything that proves it works; make check   style, types, guards"
 	@echo "make drill, bench long durability and load drills; measurements"
 	@echo "make screenshots, messages, schema, lock, clean"

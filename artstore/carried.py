@@ -17,7 +17,7 @@ PREFIX = "carried-"
 _FORM = "application/x-www-form-urlencoded"
 _NOT_CARRIED = ("password", "repeated", "csrfmiddlewaretoken")
 # What a page adds to a form for itself: nobody typed it.
-_NOT_TYPED = ("initial-", "file_ids", "confirmed", "register", "full", "next")
+_NOT_TYPED = ("initial-", "file_ids", "confirmed", "register", "full", "next", "opened_at")
 
 
 @dataclass(frozen=True)

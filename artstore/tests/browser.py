@@ -22,6 +22,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from artstore.tests.live import LiveSystem
 
@@ -40,6 +41,8 @@ AXE_SOURCE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 ZONE = "Europe/Berlin"
 # Patience, not a measurement: the machine that runs the tests may be busy.
 PATIENCE_MILLISECONDS = 20_000
+FITTING_MILLISECONDS = 5_000
+UNDER_WAY = ".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added"
 expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
@@ -113,6 +116,26 @@ class Visit:
         """Wait until every part that the page fetches by itself is there."""
         expect(self.page.locator("[hx-trigger=load]")).to_have_count(0)
 
+    def hold_still(self) -> None:
+        """From here on no part of the page is fetched anew, so that nothing changes under a look at it."""
+        self.settle()
+        self.page.evaluate(
+            "document.addEventListener('htmx:beforeRequest', (event) => event.preventDefault())"
+        )
+        # What was on its way by then is in its place.
+        expect(self.page.locator(UNDER_WAY)).to_have_count(0)
+
+    def fits(self, width: int) -> bool:
+        """Whether the page needs no more room than that; a drawing takes a moment to follow the window."""
+        height = (self.page.viewport_size or {"height": 900})["height"]
+        self.page.set_viewport_size({"width": width, "height": height})
+        script = "width => document.documentElement.scrollWidth <= width"
+        try:
+            self.page.wait_for_function(script, arg=width, timeout=FITTING_MILLISECONDS)
+        except PlaywrightTimeout:
+            return False
+        return True
+
     def accessibility_problems(self) -> list[str]:
         """What axe-core finds on the page as it stands."""
         # Through the debugging protocol, which the page's own policy does not govern.
@@ -128,9 +151,9 @@ class Visit:
         ]
 
 
-def make_user(system: LiveSystem, role: str) -> tuple[str, str]:
+def make_user(system: LiveSystem, role: str, name: str = "") -> tuple[str, str]:
     """A new person's name and password."""
-    name, password = f"{role}-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    name, password = name or f"{role}-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
     answer = requests.post(
         f"{system.api}/admin-users",
         json={"username": name, "password": password, "role": role},

@@ -18,7 +18,7 @@ APP_MAY_IMPORT = {
 GROUND_FLOOR = {"artstore", "artstore.errors", "artstore.api", "artstore.paging", "artstore.pages"}
 GROUND_FLOOR |= {"artstore.logs", "artstore.health", "artstore.database", "artstore.commands"}
 GROUND_FLOOR |= {"artstore.unread", "artstore.parsers", "artstore.carried"}
-GROUND_FLOOR |= {"artstore.shown", "artstore.moments"}
+GROUND_FLOOR |= {"artstore.shown", "artstore.moments", "artstore.opened"}
 
 ERRORS, NOUNS, VERBS, TASKS, DOORS = range(5)
 NOUN_ROOMS = {"models", "choices", "metrics", "attributes", "uploading", "search_text"}

@@ -23,6 +23,7 @@ ACCOUNT = {
     "scopes": ["files:read", "files:write"],
     "secret_expiration_days": "30",
 }
+SCOPE_LOST = {"scopes": ["files:read"]}
 
 
 @pytest.fixture
@@ -118,6 +119,52 @@ def test_rotating_with_overlap_shows_the_new_secret_and_when_the_old_one_ends(
     account.refresh_from_db()
     assert account.previous_secret_expires_at is not None
     assert "The old secret ends" in admin.get(address).content.decode()
+
+
+def opened_at(client: Client, address: str) -> str:
+    return opened_in(client.get(address).content.decode())
+
+
+def test_two_administrators_do_not_undo_each_others_word_unasked(admin: Client) -> None:
+    person = make.user("readonly")
+    account = make.account(name="shared", scopes=["files:read", "admin:write"]).account
+    of_person = {"email": "", "role": "admin", "is_active": "on"}
+    of_account = ACCOUNT | {"name": "shared"}
+    pages = (
+        (f"/console/users/{person.pk}", of_person, User, {"is_active": False}),
+        (f"/console/service-accounts/{account.pk}", of_account, ServiceAccount, SCOPE_LOST),
+    )
+    for address, form, kind, meanwhile in pages:
+        before = {"opened_at": opened_at(admin, address)}
+        theirs = kind.objects.filter(pk__in=(person.pk, account.pk))
+        theirs.update(updated_at=timezone.now(), **meanwhile)
+        refused = admin.post(address, form | before)
+        assert refused.status_code == 422
+        text = refused.content.decode()
+        assert "Somebody changed this after you opened the page" in text
+        assert "May log in: no" in text or "Scopes: files:read." in text
+        assert admin.post(address, form | {"opened_at": opened_in(text)}).status_code == 302
+    person.refresh_from_db()
+    account.refresh_from_db()
+    assert (person.is_active, account.scopes) == (True, ACCOUNT["scopes"])
+
+
+def opened_in(page: str) -> str:
+    found = re.search(r'name="opened_at" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def test_a_form_that_rotates_makes_one_secret_however_often_it_is_sent(admin: Client) -> None:
+    account = make.account(name="rotated").account
+    address = f"/console/service-accounts/{account.pk}/rotate"
+    form = {"overlap_seconds": "3600", "opened_at": opened_at(admin, address)}
+    secret_in(admin.post(address, form).content.decode())
+    account.refresh_from_db()
+    made = account.secret_digest
+    assert admin.post(address, form).status_code == 302
+    account.refresh_from_db()
+    assert account.secret_digest == made
 
 
 def test_an_account_is_edited_suspended_let_act_again_and_removed(admin: Client) -> None:

@@ -37,11 +37,15 @@ def test_a_wrong_password_is_refused_in_words_and_the_right_one_opens_the_dashbo
     assert "/console/login" in person.page.url
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "Too many wrong passwords"), ("ru", "Слишком много")]
+)
 def test_too_many_wrong_passwords_lock_the_name_for_everybody(
-    visit: Begin, live_web: LiveSystem
+    language: str, said: str, visit: Begin, live_web: LiveSystem
 ) -> None:
     name, password = make_user(live_web, "readonly")
     person = visit()
+    person.use(language=language)
     person.go("login")
     for _attempt in range(5):
         person.page.locator("#id_username").fill(name)
@@ -50,8 +54,11 @@ def test_too_many_wrong_passwords_lock_the_name_for_everybody(
         expect(person.page.get_by_role("alert")).to_be_visible()
     person.page.locator("#id_username").fill(name)
     person.page.locator("#id_password").fill(password)
-    person.page.locator("form.card button").click()
-    expect(person.page.get_by_role("alert")).to_contain_text("Too many wrong passwords")
+    with person.page.expect_response("**/console/login") as answered:
+        person.page.locator("form.card button").click()
+    assert answered.value.status == 423
+    expect(person.page.get_by_role("alert")).to_contain_text(said)
+    assert person.accessibility_problems() == []
 
 
 def test_the_site_root_leads_to_the_console(admin: Visit) -> None:

@@ -177,4 +177,6 @@
 
   prepare(document);
   each(document, "[data-selectable]", countSelected);
+  // The way back ticks the boxes again that were ticked, after this script has run.
+  window.addEventListener("pageshow", () => each(document, "[data-selectable]", countSelected));
 })();

@@ -13,6 +13,7 @@ from apps.admin.service_accounts import (
     LONGEST_NAME_CHARACTERS,
     SHORTEST_NAME_CHARACTERS,
 )
+from artstore.opened import OpenedForm
 
 SCOPE_WORDS = {
     "files:read": _("find and download files"),
@@ -49,7 +50,7 @@ class AccountFilter(forms.Form):
         return rows
 
 
-class AccountForm(forms.Form):
+class AccountForm(OpenedForm):
     """What may be changed of an account."""
 
     use_required_attribute = False
@@ -78,7 +79,9 @@ class AccountForm(forms.Form):
     def of(cls, account: ServiceAccount, data: Any = None) -> "AccountForm":
         """The form filled with what is stored."""
         names = ("name", "description", "scopes", "element_tokens")
-        return cls(data, initial={name: getattr(account, name) for name in names})
+        form = cls(data, initial={name: getattr(account, name) for name in names})
+        form.about(account.updated_at)
+        return form
 
     def clean_description(self) -> str | None:
         return self.cleaned_data["description"] or None
@@ -100,7 +103,7 @@ class NewAccountForm(AccountForm):
     )
 
 
-class RotateForm(forms.Form):
+class RotateForm(OpenedForm):
     overlap_seconds = forms.TypedChoiceField(
         label=_("The old secret ends"), choices=OVERLAPS, coerce=int, initial="3600"
     )

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.admin.models import Role, User
 from apps.admin.serializers import LONGEST_PASSWORD_CHARACTERS
+from artstore.opened import OpenedForm
 
 NEW_PASSWORD = {"autocomplete": "new-password"}
 
@@ -61,7 +62,7 @@ class NewUserForm(forms.Form):
         return self.cleaned_data["email"] or None
 
 
-class UserForm(forms.Form):
+class UserForm(OpenedForm):
     email = forms.EmailField(label=_("Email"), required=False)
     role = forms.ChoiceField(label=_("Role"), choices=Role.choices)
     is_active = forms.BooleanField(label=_("May log in"), required=False)
@@ -70,7 +71,9 @@ class UserForm(forms.Form):
     def of(cls, user: User, data: Any = None) -> "UserForm":
         """The form filled with what is stored."""
         names = ("email", "role", "is_active")
-        return cls(data, initial={name: getattr(user, name) for name in names})
+        form = cls(data, initial={name: getattr(user, name) for name in names})
+        form.about(user.updated_at)
+        return form
 
     def clean_email(self) -> str | None:
         return self.cleaned_data["email"] or None

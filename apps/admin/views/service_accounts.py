@@ -99,6 +99,14 @@ def account(request: HttpRequest, account_id: uuid.UUID) -> HttpResponse:
 def rotate(request: HttpRequest, account_id: uuid.UUID) -> HttpResponse:
     found = service_accounts.get(account_id)
     form = RotateForm(request.POST or None)
+    form.about(found.updated_at)
+    # Loading the page of a secret anew sends this form a second time.
+    if form.is_of_before():
+        messages.warning(
+            request,
+            _("The account was changed since this form was opened; no new secret was made."),
+        )
+        return redirect("console:services-detail", account_id)
     if form.is_valid():
         overlap = form.cleaned_data["overlap_seconds"]
         issued = service_accounts.rotate_secret(

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -19,6 +20,7 @@ from apps.registry import bulk
 from apps.registry.bulk import BulkReport
 from apps.registry.forms.bulk import ChosenFiles, TagsForm
 from apps.registry.models import FileRecord
+from artstore import carried
 from artstore.errors import ArtStoreError
 from artstore.pages import explain, form_page
 
@@ -54,9 +56,10 @@ def _asked_then_done(
     chosen = ChosenFiles(request.POST)
     if not chosen.is_valid():
         messages.warning(request, _("Choose at least one file."))
-        return redirect("console:files")
+        return redirect(_back(request))
     files = _shown(chosen.cleaned_data["file_ids"])
-    context: dict[str, Any] = {"form": form_class(initial=chosen.cleaned_data), "files": files}
+    form = form_class(initial=chosen.cleaned_data)
+    context: dict[str, Any] = {"form": form, "files": files, "back": _back(request)}
     if "confirmed" not in request.POST:
         return render(request, template, context)
     form = context["form"] = form_class(request.POST)
@@ -66,6 +69,12 @@ def _asked_then_done(
         except ArtStoreError as refused:
             explain(form, refused)
     return form_page(request, template, context)
+
+
+def _back(request: HttpRequest) -> str:
+    """The list the files were chosen from, with its search."""
+    files, wanted = reverse("console:files"), carried.next_url(request)
+    return wanted if wanted.partition("?")[0] == files else files
 
 
 def _shown(file_ids: list[uuid.UUID]) -> list[FileRecord]:
@@ -78,6 +87,6 @@ def _told(request: HttpRequest, report: BulkReport, files: list[FileRecord]) -> 
     said = ngettext("%(n)s file is done.", "%(n)s files are done.", done) % {"n": done}
     if not report.refused:
         messages.success(request, said)
-        return redirect("console:files")
-    context = {"report": report, "said": said, "all": len(files)}
+        return redirect(_back(request))
+    context = {"report": report, "said": said, "all": len(files), "back": _back(request)}
     return render(request, "registry/bulk_report.html", context, status=409)
