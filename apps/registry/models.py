@@ -173,9 +173,9 @@ class FileRecord(models.Model):
         indexes = (
             # The columns beside the key let an element's totals be summed without the table.
             models.Index(
-                fields=("storage_element", "file_id"),
+                fields=("storage_element", "uploaded_at", "file_id"),
                 include=("status", "size", "stored_revision"),
-                name="record_by_element",
+                name="record_of_element",
             ),
             models.Index(
                 fields=("storage_element", "begun_at"),
