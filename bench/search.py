@@ -19,11 +19,13 @@ from bench import filled_registry
 from bench.filled_registry import Filled
 from bench.rounds import RESULTS, Row, report
 
+USUAL_RECORDS = 1_000_000
+
 
 def main() -> int:
     """Make the records if need be, measure, write table, kinds and plans; 1 when a plan scans."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--records", type=int, default=USUAL_RECORDS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=filled_registry.DEFAULT_FOLDER)
     parser.add_argument("--only", default="", help="kinds whose name contains this")
@@ -37,7 +39,8 @@ def _measure(filled: Filled, rounds: int, only: str) -> int:
     # Reads models, which need the server that is up only now.
     at: Any = importlib.import_module("bench.search_measured")
     wanted = at.kinds(only)
-    stem = f"{datetime.now(UTC):%Y-%m-%d}-search-{filled.count}"
+    name = "search" if filled.count == USUAL_RECORDS else f"search-{filled.count}"
+    stem = f"{datetime.now(UTC):%Y-%m-%d}-{name}"
     plans, scanning = at.write_plans(wanted, f"{stem}-plans.txt")
     http = at.Http()
     page, page_busy = at.measure(at.page, wanted, rounds)
@@ -58,7 +61,7 @@ def _measure(filled: Filled, rounds: int, only: str) -> int:
         f"each kind of search by itself: {table.name}; every plan: {plans.name}",
         f"plans that scan the table: {', '.join(scanning) or 'none'}",
     ]
-    report(f"search-{filled.count}", _rows(at, measured, wanted), remarks)
+    report(name, _rows(at, measured, wanted), remarks)
     return 1 if scanning else 0
 
 

@@ -168,24 +168,31 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def write_plans(wanted: list[str], name: str) -> tuple[Path, list[str]]:
-    """Every plan, as run, into one file; and which of them scan the table."""
+    """The nodes of every plan, as run, into one file; and which of them scan the table."""
     lines, scanning = [], []
     for kind in wanted:
-        query = asked.query(kind, 1)
-        texts = search.plans(query, NOW, analyze=True, buffers=True)
-        trees = search.plans(query, NOW, format="json")
-        for part, text in texts.items():
-            plan = json.loads(trees[part])[0]["Plan"]
-            lines += [f"=== {kind}: {part}", text, ""]
+        trees = search.plans(asked.query(kind, 1), NOW, format="json", analyze=True)
+        for part, tree in trees.items():
+            nodes = list(nodes_of(json.loads(tree)[0]["Plan"]))
+            lines.append(f"{kind}; {part}: {' < '.join(_node(node) for node in nodes)}")
             if any(
                 node["Node Type"] == "Seq Scan" and node.get("Relation Name") == TABLE
-                for node in nodes_of(plan)
+                for node in nodes
             ):
                 scanning.append(f"{kind}: {part}")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines) + "\n")
     return path, scanning
+
+
+def _node(node: dict[str, Any]) -> str:
+    """A node in a few words: what it does, by which index, how many rows it gave and passed over."""
+    words = [node["Node Type"], node.get("Index Name", "")]
+    rows = f"{node['Actual Rows'] * node['Actual Loops']:.0f}"
+    passed_over = node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
+    counts = f"({rows}, -{passed_over:.0f})" if passed_over else f"({rows})"
+    return " ".join([*filter(None, words), counts])
 
 
 def rows(label: str, times: Times, wanted: list[str], bars: tuple[str, str]) -> list[Row]:
