@@ -1,9 +1,10 @@
 """Small files of a node against nginx: 4 KiB durable uploads with attributes, and 4 KiB downloads.
 
-    python -m bench.node_small [--seconds 5] [--rounds 5]
+    python -m bench.node_small [--seconds 6] [--rounds 5] [--fresh]
 
 wrk with one thread is the client of both, so that a core is left to the server; requests are made ready before the clock
-starts, and an upload differs from the next in its id only. The reference's uploads are neither durable nor have they
+starts, and an upload differs from the next in its id only. Both write into directories that are there: an element in
+use has all 65 536 of its own (`--fresh` measures a new one, which makes one for nearly every upload at first). The reference's uploads are neither durable nor have they
 attributes. Nothing is removed between the runs, for neither side: see `rounds.scratch`.
 """
 
@@ -11,7 +12,10 @@ import argparse
 import os
 import re
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.reference import Nginx
@@ -23,11 +27,15 @@ from storage_node.tests.node_process import (
     attributes_header,
     free_port,
 )
+from storage_node.wal_format import PAGE_BYTES, SegmentHeader
 
 SIZE_BYTES = 4096
 KEPT = 2000
 GET_CLIENTS = 32
 PUT_CLIENTS = (8, 32)
+LOOK_SECONDS = 0.1
+# A quarter of the default, so that a run of some seconds holds three checkpoints and more.
+LOG_SIZE = "16MiB"
 _RATE = re.compile(r"Requests/sec:\s+([0-9.]+)")
 
 # Ids are version 4 in form: 32 random bits, 16 of a count, and a random rest per run.
@@ -70,6 +78,34 @@ def wrk(url: str, script: Path, clients: int, seconds: int) -> float:
     if rate is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise RuntimeError(done.stdout + done.stderr)
     return float(rate[1])
+
+
+@contextmanager
+def counted_checkpoints(wal: Path) -> Iterator[set[int]]:
+    """The checkpoints of a log meanwhile and the one before, by what the header of its newest segment says."""
+    seen, over = {checkpoint_lsn(wal)}, threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            seen.add(checkpoint_lsn(wal))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def checkpoint_lsn(wal: Path) -> int:
+    """Where the last checkpoint stood."""
+    newest = max(wal.glob("*.seg"))
+    with newest.open("rb") as file:
+        header = SegmentHeader.unpack(file.read(PAGE_BYTES))
+    if header is None:
+        raise RuntimeError(f"{newest} has no header")
+    return header.checkpoint_lsn
 
 
 class Bench:
@@ -118,16 +154,11 @@ class Bench:
         )
         return wrk(url, script, clients, self.seconds)
 
-    def _segments_begun(self) -> int:
-        """Segments of the log begun so far; each checkpoint begins one."""
-        names = (path.stem for path in (self.node.data_dir / "wal").glob("*.seg"))
-        return max((int(name) for name in names), default=0)
-
     def put(self, clients: int) -> float:
         """The node's uploads per second."""
-        before = self._segments_begun()
-        rate = self._put(self.node.base_url, "/api/v1/files/", clients)
-        self.checkpoints.append(self._segments_begun() - before)
+        with counted_checkpoints(self.node.data_dir / "wal") as seen:
+            rate = self._put(self.node.base_url, "/api/v1/files/", clients)
+        self.checkpoints.append(len(seen) - 1)
         return rate
 
     def reference_put(self, clients: int) -> float:
@@ -146,6 +177,16 @@ class Bench:
     def reference_get(self) -> float:
         """nginx's."""
         return self._get(self.reference_url, self.kept[1])
+
+
+def make_leaves(node: NodeProcess) -> None:
+    """An element with all of its directories, as one has that was in use for a while."""
+    done = node.run("init")
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    for outer in range(256):
+        for inner in range(256):
+            (node.data_dir / f"files/{outer:02x}/{inner:02x}").mkdir(parents=True)
 
 
 def measure(bench: Bench, rounds: int) -> list[Row]:
@@ -179,23 +220,33 @@ def measure(bench: Bench, rounds: int) -> list[Row]:
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
     with scratch("node-small") as directory:
         certificates, issuer = Certificates.make(directory / "certs"), Issuer.make()
-        environment = {"SE_INSECURE_LOOPBACK": "1", "SE_MAX_CAPACITY": "50GiB"}
+        environment = {
+            "SE_INSECURE_LOOPBACK": "1",
+            "SE_MAX_CAPACITY": "50GiB",
+            "SE_LOG_SIZE": LOG_SIZE,
+        }
+        node = NodeProcess(directory / "node", certificates, issuer, "bench", environment)
+        if not arguments.fresh:
+            make_leaves(node)
         with (
             Nginx(
                 directory / "nginx", certificates.cert, certificates.key, free_port(), free_port()
             ) as nginx,
-            NodeProcess(directory / "node", certificates, issuer, "bench", environment) as node,
+            node,
         ):
             bench = Bench(directory, node, nginx, arguments.seconds)
             rows = measure(bench, arguments.rounds)
+    where = "a new element" if arguments.fresh else "an element whose directories are there"
     remarks = [
+        f"the node: {where}; both on one filesystem",
         "nginx: one worker, WebDAV PUT neither durable nor with attributes, its access log on; the node logs each request as JSON",
-        f"checkpoints during the uploads: {sum(bench.checkpoints)} in all, {min(bench.checkpoints)} to {max(bench.checkpoints)} per run",
+        f"the node's log: SE_LOG_SIZE={LOG_SIZE}; checkpoints during the uploads: {sum(bench.checkpoints)} in all, {min(bench.checkpoints)} to {max(bench.checkpoints)} per run",
     ]
     report("node-small", rows, remarks)
 
