@@ -5,12 +5,13 @@ and the write are one statement even when an upload writes the same row at the s
 When pages are read and what a run means is `sync`.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import DataError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from apps.registry import copying, written
 from apps.registry.attributes import RECORD_COLUMNS, FileAttributes
@@ -41,6 +42,9 @@ _FOR_MANY_ROWS = (
 # The other way round for what looks at every record of an element.
 _PLAN_FOR_ALL = "SET LOCAL enable_nestloop = off"
 _COPY = f"COPY sync_page ({', '.join(copying.COLUMNS)}) FROM STDIN"
+
+_COPY_RECORDS = f"COPY registry_filerecord ({', '.join(copying.RECORD)}) FROM STDIN"
+_COPY_SEEN = "COPY registry_seenfile (run_id, file_id, tombstone) FROM STDIN"
 
 _VALUES = _COLUMNS[1:]
 
@@ -168,9 +172,11 @@ class Scope:
 
     run: uuid.UUID
     element: uuid.UUID
-    started_at: Any
+    started_at: dt.datetime
     new_epoch: bool
     remember_seen: bool
+    # The element had no record when the run began: most of what it lists is new.
+    fresh: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -196,13 +202,41 @@ class Applied:
 def apply_page(page: Page, scope: Scope) -> Applied:
     """Apply one page inside the caller's transaction."""
     applied = Applied(rejected=list(page.rejected))
-    _apply_files(list(page.files.values()), page, scope, applied, page.lines)
+    files = list(page.files.values())
+    if page.records and _add_new(page, applied):
+        if page.tombstones or page.rejected:
+            _apply_files([], page, scope, applied)
+    else:
+        _apply_files(files, page, scope, applied, page.lines)
     return applied
 
 
-def write_out(page: Page) -> None:
+def write_out(page: Page, scope: Scope) -> None:
     """Make of the page what `apply_page` will need; needs no database."""
-    page.lines = copying.lines(page.files.values(), page)
+    files = page.files.values()
+    if scope.fresh and scope.remember_seen:
+        page.records = copying.records(files, scope.element, scope.started_at)
+        page.seen = copying.seen(files, scope.run)
+    else:
+        page.lines = copying.lines(files, page)
+
+
+def _add_new(page: Page, applied: Applied) -> bool:
+    """Put the page's files in as they are: half the way of a page that has to be compared.
+
+    False, with nothing written, where a record is there already, whoever it belongs to, or the
+    database refuses a value; then the page goes the way of all others.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_FOR_MANY_ROWS)
+            _copy(cursor, _COPY_RECORDS, page.records)
+            _copy(cursor, _COPY_SEEN, page.seen)
+    except (DataError, IntegrityError):
+        return False
+    written.changes.note_any()
+    applied.added += len(page.files)
+    return True
 
 
 def _apply_files(
@@ -247,9 +281,13 @@ def _load(lines: bytes) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_CREATE)
         cursor.execute("DELETE FROM sync_page")
-        # COPY goes past Django's cursor, and so past its translation of database errors.
-        with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
-            copy.write(lines)
+        _copy(cursor, _COPY, lines)
+
+
+def _copy(cursor: Any, statement: str, lines: bytes) -> None:
+    # COPY goes past Django's cursor, and so past its translation of database errors.
+    with connection.wrap_database_errors, cursor.copy(statement) as copy:
+        copy.write(lines)
 
 
 def _execute(scope: Scope, applied: Applied) -> None:

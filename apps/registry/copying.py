@@ -3,6 +3,7 @@
 Written by hand: a listing is mostly this, and adapters that know every type take thrice as long.
 """
 
+import datetime as dt
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,8 +11,11 @@ from typing import Any
 
 from apps.registry.attributes import RECORD_COLUMNS, FileAttributes, json_text
 from apps.registry.feed import Page
+from apps.registry.models import reason_of
 
 COLUMNS = ("kind", *RECORD_COLUMNS)
+# A record as an element brings it that had none: what is said of the file, and what the registry adds.
+RECORD = (*RECORD_COLUMNS, "storage_element_id", "deletion_reason", "activated_at", "body_sent")
 FILE, TOMBSTONE, REJECTED = "f", "t", "x"
 _NULL = r"\N"
 _SPECIAL = re.compile(r"[\\\t\n\r]")
@@ -21,15 +25,33 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 def lines(files: Iterable[FileAttributes], page: Page | None) -> bytes:
     """`files`, and what else `page` holds, a line each."""
     rest = () if page is None else _rest(page)
-    text = "\n".join([*map(_file, files), *rest])
-    return f"{text}\n".encode() if text else b""
+    return _ended([*(f"{FILE}\t{_file(one)}" for one in files), *rest])
+
+
+def records(files: Iterable[FileAttributes], element: uuid.UUID, since: dt.datetime) -> bytes:
+    """`files` as new records of `element`, active since then."""
+    tails = {
+        reason: f"\t{element}\t{reason}\t{since.isoformat()}\tf"
+        for reason in ("", "user", "expired")
+    }
+    # In the order of their ids, like every page: two elements that list the same files must not wait in a ring.
+    ordered = sorted(files, key=lambda one: one.file_id.int)
+    return _ended(_file(one) + tails[reason_of(one.status)] for one in ordered)
+
+
+def seen(files: Iterable[FileAttributes], run: uuid.UUID) -> bytes:
+    """That `run` met these files."""
+    return _ended(f"{run}\t{one.file_id}\tf" for one in files)
+
+
+def _ended(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _file(one: FileAttributes) -> str:
     """In the order of the columns, which is that of the attributes."""
     return "\t".join(
         (
-            FILE,
             str(one.file_id),
             _text(one.original_filename),
             _text(one.content_type),

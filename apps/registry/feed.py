@@ -58,8 +58,11 @@ class Page:
     tombstones: dict[uuid.UUID, Tombstone] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
-    # All of it as COPY takes it, once somebody has written it out.
+    # As COPY takes it, once somebody has written it out: all of it, or its files as new records and that they
+    # were seen.
     lines: bytes = b""
+    records: bytes = b""
+    seen: bytes = b""
 
 
 def pages(

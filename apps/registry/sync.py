@@ -7,6 +7,7 @@ What may be written to which row is decided in `applying`; who calls this, in th
 """
 
 import datetime as dt
+import functools
 import logging
 import time
 import uuid
@@ -230,7 +231,9 @@ class _Run:
 
     def _scope(self, *, new_epoch: bool) -> Scope:
         full = self.run.kind == SyncKind.FULL
-        return Scope(self.run.pk, self.element.pk, self.run.started_at, new_epoch, full)
+        known = FileRecord.objects.filter(storage_element=self.element).exists()
+        fresh = full and not known
+        return Scope(self.run.pk, self.element.pk, self.run.started_at, new_epoch, full, fresh)
 
     def _note_start(self, epoch: str) -> None:
         updated = SyncRun.leased(self.run.pk, self.lease).update(
@@ -337,7 +340,8 @@ class _Run:
 
     def _apply_pages(self, since: int, epoch: str) -> Page:
         last: Page | None = None
-        for page in feed.pages(self.client, since, epoch, applying.write_out):
+        written_out = functools.partial(applying.write_out, scope=self.scope)
+        for page in feed.pages(self.client, since, epoch, written_out):
             if page.epoch != epoch:
                 raise SyncStopped(_("The element's index was rebuilt during the sync."))
             self._apply_page(page)

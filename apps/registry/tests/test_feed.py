@@ -1,14 +1,19 @@
 """The change feed as pages: several answers given on as one, and what happens where one of them fails."""
 
+import datetime as dt
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apps.registry import applying, copying, feed
+from apps.registry import applying, feed
 from apps.registry.attributes import Tombstone
 from apps.registry.errors import NodeFailure
+from apps.registry.models import FileRecord, SyncRun
 from apps.registry.tests import make
 
 AWKWARD = ("tab\there", "back\\slash", "line\r\nbreak", '"quoted", {braces}', "\\N", "ё № «»", "")
@@ -99,7 +104,8 @@ def test_what_is_said_later_of_a_file_counts() -> None:
     assert (page.items, page.next_since, page.has_more, page.totals) == (5, 4, False, totals)
 
 
-def test_a_page_written_out_holds_every_character_as_it_was(db: None) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_page_written_out_holds_every_character_as_it_was(db: None, fresh: bool) -> None:
     files = [
         make.attributes(
             original_filename=text or "x",
@@ -115,9 +121,10 @@ def test_a_page_written_out_holds_every_character_as_it_was(db: None) -> None:
     page = feed.Page("e", 1, has_more=False, totals=None, items=len(files))
     page.files = {one.file_id: one for one in files}
     element = make.element()
-    applying.write_out(page)
-    assert page.lines == copying.lines(files, page)
-    applied = applying.apply_page(page, applying.Scope(uuid.uuid4(), element.pk, None, False, True))
+    scope = applying.Scope(uuid.uuid4(), element.pk, timezone.now(), False, True, fresh)
+    applying.write_out(page, scope)
+    assert bool(page.records) == fresh
+    applied = applying.apply_page(page, scope)
     assert (applied.added, applied.rejected) == (len(files), [])
     records = make.seen_records(element)
     for one in files:
@@ -126,3 +133,48 @@ def test_a_page_written_out_holds_every_character_as_it_was(db: None) -> None:
         assert (kept.content_type, kept.uploaded_by) == (one.content_type, one.uploaded_by)
         assert (kept.description, tuple(kept.tags)) == (one.description, one.tags)
         assert (kept.metadata, kept.expires_at) == (one.metadata, one.expires_at)
+
+
+def test_new_files_of_a_new_element_are_put_in_as_they_are_and_count_as_seen(db: None) -> None:
+    element = make.element()
+    run = SyncRun.objects.create(storage_element=element, trigger="manual", kind="full")
+    scope = applying.Scope(run.pk, element.pk, run.started_at, False, True, fresh=True)
+    said = [make.attributes(status=status) for status in ("active", "expired", "deleted")]
+    page = feed.Page("e", 1, has_more=False, totals=None, items=5)
+    page.files = {one.file_id: one for one in said}
+    freed = Tombstone(uuid.uuid4(), "deleted", timezone.now())
+    page.tombstones = {freed.file_id: freed}
+    page.rejected = [feed.Rejected(uuid.uuid4(), "bad")]
+    applying.write_out(page, scope)
+    with CaptureQueriesContext(connection) as queries:
+        applied = applying.apply_page(page, scope)
+    assert (applied.added, applied.updated, len(applied.rejected)) == (3, 0, 1)
+    assert applying.count_seen(run.pk) == 4
+    records = make.seen_records(element)
+    reasons = {row.status: row.deletion_reason for row in records.values()}
+    assert reasons == {"active": "", "expired": "expired", "deleted": "user"}
+    assert {row.activated_at for row in records.values()} == {run.started_at}
+    assert applying.count_missing(scope) == 0
+    assert any("sync_page" in query["sql"] for query in queries)
+
+
+@pytest.mark.parametrize("holder", ["another element", "this element, newer", "a value refused"])
+def test_a_page_with_something_that_is_not_new_is_compared_row_by_row(
+    db: None, holder: str
+) -> None:
+    element = make.element()
+    run = SyncRun.objects.create(storage_element=element, trigger="manual", kind="full")
+    scope = applying.Scope(run.pk, element.pk, run.started_at, False, True, fresh=True)
+    said = [make.attributes() for _ in range(3)]
+    if holder == "another element":
+        make.record(make.element(), file_id=said[0].file_id, checksum="0" * 64)
+    elif holder == "this element, newer":
+        make.record(element, file_id=said[0].file_id, status="active", stored_revision=9)
+    else:
+        said[0] = make.attributes(uploaded_at=dt.datetime(1, 1, 1, tzinfo=dt.UTC), size=2**63)
+    page = feed.Page("e", 1, has_more=False, totals=None, items=3)
+    page.files = {one.file_id: one for one in said}
+    applying.write_out(page, scope)
+    applied = applying.apply_page(page, scope)
+    assert (applied.added, applying.count_seen(run.pk)) == (2, 3)
+    assert {row.pk for row in FileRecord.objects.all()} >= {one.file_id for one in said[1:]}
