@@ -13,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from apps.admin import tokens
 from apps.registry.models import StorageElement
 from apps.registry.node_client import NodeAddress, NodeClient
+from artstore import database
 
 SYSTEM_SUBJECT = "artstore"
 
@@ -54,10 +56,16 @@ def token(element: StorageElement, caller: Caller, clock: Clock = timezone.now) 
 
 
 def _token(address: NodeAddress, caller: Caller, clock: Clock) -> str:
-    _proven.ensure(address)
-    return tokens.element_token(
-        address.storage_id, caller.subject, caller.module, caller.scopes, clock()
-    )
+    """The token; a connection that was opened to make it is given back, for the call comes next."""
+    idle = connection.connection is None
+    try:
+        _proven.ensure(address)
+        return tokens.element_token(
+            address.storage_id, caller.subject, caller.module, caller.scopes, clock()
+        )
+    finally:
+        if idle:
+            database.release()
 
 
 class _Proven:
