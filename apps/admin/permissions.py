@@ -187,7 +187,8 @@ def _to_login(request: HttpRequest) -> HttpResponse:
         # A redirect would be followed by the script and the login form swapped into a fragment.
         target = redirect_to_login(htmx.current_url_abs_path or resolve_url("console:dashboard"))
         return HttpResponseClientRedirect(target.url)
-    unsent = carried.of(request)
+    # Asked here too: not every page that is guarded has had its token checked by now.
+    unsent = carried.of(request) if carried.is_of_our_own(request) else None
     if unsent is not None:
         return carried.ask_to_log_in(request, unsent)
     target = redirect_to_login(request.get_full_path())

@@ -149,6 +149,8 @@ def test_an_element_goes_down_and_the_dashboard_says_so_within_a_minute_and_why(
     admin.go("")
     concern = page.locator(".attention li", has_text=NAME)
     expect(concern).to_have_count(0)
+    beside = admin.context.new_page()
+    beside.goto(f"/console/elements/{registered}")
     rack.kill()
     try:
         # Nobody presses anything: the probe finds out, and the page refreshes itself.
@@ -156,6 +158,15 @@ def test_an_element_goes_down_and_the_dashboard_says_so_within_a_minute_and_why(
         # Refused or, on a busy machine, not answered in time.
         why = re.compile("The element (cannot be reached|did not accept a connection in time)")
         expect(concern).to_contain_text(why)
+        # Who was on its page sees it there too, and what they press is answered in words.
+        expect(beside.locator("#element")).to_contain_text("Offline")
+        for act in ("Probe", "Reconcile", "Begin maintenance", "End maintenance"):
+            beside.get_by_role("button", name=act, exact=True).click()
+            expect(beside.locator("#notices .alert")).to_have_count(1)
+            expect(beside.get_by_role("heading", level=1)).to_have_text(NAME)
+        beside.get_by_role("link", name="Show what would go").click()
+        expect(beside.locator("#notices [role=alert]")).to_contain_text(why)
+        beside.close()
         admin.use(language="ru")
         page.reload()
         expect(concern).to_contain_text("Недоступен")

@@ -38,7 +38,7 @@ def hidden(response: HttpResponse) -> dict[str, str]:
 def test_what_was_typed_when_the_session_had_ended_comes_back_after_the_login(db: None) -> None:
     person = people.user("admin")
     client = Client()
-    late = post(client, "/console/users/create", TYPED)
+    late = post(client, "/console/users/create", TYPED, **OWN)
     assert late.status_code == 403
     assert "Your session had ended, so nothing was changed." in late.content.decode()
     kept = hidden(late)
@@ -60,7 +60,7 @@ def test_what_was_typed_when_the_session_had_ended_comes_back_after_the_login(db
 
 
 def test_a_password_is_carried_nowhere(db: None) -> None:
-    late = post(Client(), "/console/users/create", TYPED)
+    late = post(Client(), "/console/users/create", TYPED, **OWN)
     assert TYPED["password"] not in late.content.decode()
     assert "carried-password" not in hidden(late)
 
@@ -88,6 +88,9 @@ def test_what_another_site_sent_is_offered_to_nobody(origin: str, db: None) -> N
     assert answer.status_code == 403
     assert "Eve" not in answer.content.decode()
     assert "came from elsewhere" in answer.content.decode()
+    # The page that checks its token itself, and later: it carries nothing of strangers either.
+    nobody = post(Client(), "/console/upload", old, Origin=origin)
+    assert nobody.status_code == 302
 
 
 def test_logging_in_twice_from_two_tabs_loses_neither_the_way_nor_the_text(db: None) -> None:

@@ -277,18 +277,18 @@ def test_a_field_that_somebody_else_stored_meanwhile_is_a_clash_that_shows_both(
     stored = FileRecord(description="theirs", tags=["b", "c, d"], metadata={})
     form = FileForm.of(stored, sent)
     assert form.is_valid()
-    [clash] = form.clashes()
+    [clash] = form.clashes(form.changes())
     assert (clash.label, clash.stored, clash.typed) == ("Description", "theirs", "mine")
-    again = form.over_what_is_stored(stored)
+    again = form.over_what_is_stored()
     assert again.is_valid()
-    assert again.clashes() == []
+    assert again.clashes(again.changes()) == []
     assert again.changes() == {"description": "mine", "metadata": {"k": 1}}
     # Who typed nothing there sees what is stored now.
     assert again["tags"].value() == 'b, "c, d"'
     # The same text from two people is no clash.
     same = FileForm.of(stored, sent | {"description": "theirs"})
     assert same.is_valid()
-    assert same.clashes() == []
+    assert same.clashes(same.changes()) == []
 
 
 def test_two_people_in_one_field_are_told_of_each_other_before_anything_is_stored(
@@ -303,6 +303,29 @@ def test_two_people_in_one_field_are_told_of_each_other_before_anything_is_store
     assert ">mine</td>" in text
     assert '<input type="hidden" name="initial-description" value="theirs">' in text
     assert FileRecord.objects.get(pk=file.pk).description == "theirs"
+
+
+def test_two_people_editing_one_element_are_told_of_each_other(
+    admin: Client, full_registry: StorageElement
+) -> None:
+    element = full_registry
+    address = f"/console/elements/{element.pk}/edit"
+    opened = admin.get(address).content.decode()
+    assert f'name="initial-url" value="{element.url}"' in opened
+    form = {
+        "initial-name": "old",
+        "name": "mine",
+        "initial-url": "https://old",
+        "url": "https://old",
+    }
+    answer = admin.post(address, form | {"ca_pem": ""})
+    assert answer.status_code == 409
+    # Only the field both changed; the address nobody typed in stays what somebody else stored.
+    clashes = [clash.label for clash in answer.context["clashes"]]
+    assert clashes == ["Name"]
+    assert answer.context["form"]["url"].value() == element.url
+    element.refresh_from_db()
+    assert element.name != "mine"
 
 
 def test_the_page_of_an_edit_carries_what_it_was_opened_with(

@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.drill]
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
+# As much as the whole dashboard needs.
+README_HEIGHT = 1090
 ALL_DRAWN = """async () => {
   await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
@@ -96,7 +98,8 @@ def furnished() -> Iterator[LiveSystem]:
 def furnish(system: LiveSystem) -> None:
     chance = random.Random(7)
     upload_files(system, chance)
-    make_user(system, "readonly")
+    make_user(system, "readonly", "maria.lindqvist")
+    make_user(system, "admin", "otto.brandt")
     system.service_account(["files:read", "files:write"], name="nightly-build")
     system.service_account(["files:read"], name="archive-reader", secret_expiration_days=3)
     settle_elements(system)
@@ -271,7 +274,7 @@ def test_every_page_has_its_picture(
     visit.log_in("admin", furnished.admin_password)
     for name, path in pages.items():
         visit.go(path)
-        visit.settle()
+        visit.hold_still()
         shoot(visit, folder / f"{name}-{theme}-{width}.png")
     for name, act in (("files-tags", "Edit tags"), ("files-delete", "Delete")):
         choose_three_files(visit, act)
@@ -280,6 +283,7 @@ def test_every_page_has_its_picture(
     shoot(visit, folder / f"upload-running-{theme}-{width}.png")
     visit.use(theme=theme, language="ru")
     visit.go("")
+    visit.hold_still()
     shoot(visit, folder / f"dashboard-ru-{theme}-{width}.png")
     visit.close()
 
@@ -288,14 +292,16 @@ def test_the_readme_has_its_four_pictures(
     chromium: Browser, furnished: LiveSystem, pages: dict[str, str], folder: Path
 ) -> None:
     """One screen each, as one sees it, not the whole length of the page."""
-    visit = Visit(chromium, furnished, viewport={"width": 1280, "height": 860})
+    # The other pictures uploaded some files just now.
+    give_a_past(furnished, random.Random(11))
+    visit = Visit(chromium, furnished, viewport={"width": 1280, "height": README_HEIGHT})
     visit.log_in("admin", furnished.admin_password)
-    shown = pages | {"files-search": "files?query=report&mode=fulltext"}
+    shown = pages | {"files-search": "files?query=north&mode=fulltext"}
     looks = {"dashboard": "light", "files-search": "dark", "file": "light", "element": "dark"}
     for name, theme in looks.items():
         visit.use(theme=theme)
         visit.go(shown[name])
-        visit.settle()
+        visit.hold_still()
         visit.page.evaluate(ALL_DRAWN)
         visit.page.screenshot(path=str(folder / f"readme-{name}.png"), animations="disabled")
     visit.close()

@@ -151,6 +151,12 @@
     setTimeout(() => sent.delete(form), SENT_SECONDS * 1000);
   });
 
+  // --- The way back and "load again" ask for the page that was sent a form; they send it no second time ---
+
+  // What stands on these pages is nowhere else: the browser may offer to send it again.
+  const ONLY_HERE = "#failure, #unsent, [name^=carried-]";
+  if (!document.querySelector(ONLY_HERE)) history.replaceState(history.state, "", location.href);
+
   // --- htmx -----------------------------------------------------------------------------------------
 
   document.addEventListener("htmx:load", (event) => {

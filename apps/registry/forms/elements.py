@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.registry.elements import MAX_CA_PEM_CHARACTERS
 from apps.registry.models import ElementStatus, Mode, StorageElement
+from artstore.opened import TypedForm, plain
 
 # What an operator may ask of an element in each mode; the element has the last word.
 NEXT_MODES = {Mode.EDIT: (), Mode.RW: (Mode.RO,), Mode.RO: (Mode.RW, Mode.AR), Mode.AR: ()}
@@ -72,7 +73,7 @@ class RegisterForm(forms.Form):
         return not self.errors
 
 
-class ElementForm(forms.Form):
+class ElementForm(TypedForm):
     """What may be changed of a registered element."""
 
     use_required_attribute = False
@@ -99,11 +100,13 @@ class ElementForm(forms.Form):
         return cls(data, initial={name: getattr(element, name) for name in names})
 
     def changes(self) -> dict[str, Any]:
-        """What differs from before, as `elements.edit` takes it."""
-        same = self.initial
-        # A browser sends line ends as CR LF.
-        given = {**self.cleaned_data, "ca_pem": self.cleaned_data["ca_pem"].replace("\r\n", "\n")}
-        return {name: value for name, value in given.items() if value.strip() != same[name].strip()}
+        """What was typed that differs from what is registered, as `elements.edit` takes it."""
+        given = {name: plain(value) for name, value in self.cleaned_data.items()}
+        return {
+            name: value
+            for name, value in given.items()
+            if self.is_typed(name) and value != plain(self.initial[name])
+        }
 
 
 class RemoveForm(forms.Form):

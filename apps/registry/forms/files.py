@@ -1,7 +1,6 @@
 """The form of one file: description, tags, metadata."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -10,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.registry import tag_text
 from apps.registry.attributes import MAX_DESCRIPTION_CHARACTERS, MAX_TAG_CHARACTERS, MAX_TAGS
 from apps.registry.models import FileRecord
+from artstore.opened import TypedForm, plain
 
 QUOTES_OPEN = _("A quotation mark that begins a tag needs one that ends it, then a comma.")
 
@@ -62,16 +62,7 @@ class MetadataField(forms.CharField):
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """A field two people changed: what the first stored, and what the second wants there."""
-
-    label: str
-    stored: str
-    typed: str
-
-
-class FileForm(forms.Form):
+class FileForm(TypedForm):
     """What may be changed of a file. What it all may weigh together is for `editing` to say."""
 
     use_required_attribute = False
@@ -96,10 +87,6 @@ class FileForm(forms.Form):
         initial = {name: getattr(record, name) for name in ("description", "tags", "metadata")}
         return cls(data, initial=initial)
 
-    def opened_with(self) -> list[tuple[str, str]]:
-        """What each field held when the page was opened, by the name that carries it."""
-        return [(self.add_initial_prefix(name), self._opened_with(name)) for name in self.fields]
-
     def changes(self) -> dict[str, Any]:
         """What was typed that differs from the record, as `editing` takes it.
 
@@ -109,43 +96,8 @@ class FileForm(forms.Form):
         return {
             name: value
             for name, value in wanted.items()
-            if self._is_typed(name) and value != self.initial[name]
+            if self.is_typed(name) and value != self.initial[name]
         }
 
-    def clashes(self) -> list[Clash]:
-        """The fields to be changed in which somebody else stored another text meanwhile."""
-        return [
-            Clash(str(self.fields[name].label), self._stored(name), self._sent(name))
-            for name in self.changes()
-            if _plain(self._opened_with(name)) != _plain(self._stored(name))
-        ]
-
-    def over_what_is_stored(self, record: FileRecord) -> "FileForm":
-        """The same texts, as if the page had been opened now: sent again, they replace what is stored."""
-        data: dict[str, Any] = {name: self.data.get(name) for name in self.data}
-        for name in self.fields:
-            data[self.add_initial_prefix(name)] = self._stored(name)
-            if not self._is_typed(name):
-                data[self.add_prefix(name)] = self._stored(name)
-        return FileForm.of(record, data)
-
-    def _stored(self, name: str) -> str:
-        return str(self.fields[name].prepare_value(self.initial[name]) or "")
-
-    def _opened_with(self, name: str) -> str:
-        sent = self.data.get(self.add_initial_prefix(name))
-        return self._stored(name) if sent is None else str(sent)
-
-    def _sent(self, name: str) -> str:
-        return str(self.data.get(self.add_prefix(name), ""))
-
-    def _is_typed(self, name: str) -> bool:
-        return _plain(self._sent(name)) != _plain(self._opened_with(name))
-
     def _description(self) -> str | None:
-        return _plain(self.cleaned_data["description"]) or None
-
-
-def _plain(text: str) -> str:
-    """Browsers send every line break as CR LF."""
-    return text.replace("\r\n", "\n").strip()
+        return plain(self.cleaned_data["description"]) or None

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods
 
 from apps.admin.authentication import principal_of
 from apps.admin.permissions import Act
@@ -25,7 +25,7 @@ from artstore.errors import ArtStoreError
 from artstore.pages import explain, form_page
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @guard(Act.FILES_WRITE)
 def delete_files(request: HttpRequest) -> HttpResponse:
     def act(form: ChosenFiles) -> BulkReport:
@@ -35,7 +35,7 @@ def delete_files(request: HttpRequest) -> HttpResponse:
     return _asked_then_done(request, "registry/bulk_delete.html", ChosenFiles, act)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @guard(Act.FILES_WRITE)
 def edit_tags(request: HttpRequest) -> HttpResponse:
     def act(form: ChosenFiles) -> BulkReport:
@@ -52,7 +52,10 @@ def _asked_then_done(
     form_class: type[ChosenFiles],
     act: Callable[[ChosenFiles], BulkReport],
 ) -> HttpResponse:
-    """The list sends which files; the page that asks sends them again with `confirmed`."""
+    """The list sends which files; the page that asks sends them again with `confirmed`.
+
+    Asked for without any, as by loading it again, it says what to do.
+    """
     chosen = ChosenFiles(request.POST)
     if not chosen.is_valid():
         messages.warning(request, _("Choose at least one file."))

@@ -77,6 +77,10 @@ def edit(request: HttpRequest, element_id: uuid.UUID) -> HttpResponse:
     found = elements.get(element_id)
     form = ElementForm.of(found, request.POST if request.method == "POST" else None)
     if form.is_valid():
+        clashes = form.clashes(form.changes())
+        if clashes:
+            context = {"element": found, "form": form.over_what_is_stored(), "clashes": clashes}
+            return render(request, "registry/element_edit.html", context, status=409)
         changes = ElementEdit(**form.changes())
         try:
             elements.edit(element_id, changes, principal_of(request), timezone.now())

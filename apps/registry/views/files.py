@@ -56,9 +56,9 @@ def edit_file(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     found = editing.get(file_id)
     form = FileForm.of(found, request.POST if request.method == "POST" else None)
     if form.is_valid():
-        clashes = form.clashes()
+        clashes = form.clashes(form.changes())
         if clashes:
-            context = {"file": found, "form": form.over_what_is_stored(found), "clashes": clashes}
+            context = {"file": found, "form": form.over_what_is_stored(), "clashes": clashes}
             return render(request, "registry/file_edit.html", context, status=409)
         try:
             _edit(request, file_id, form)
