@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from storage_node import app, config, directory, garbage, logs, reconcile, verify
+from storage_node import app, config, directory, garbage, logs, memory, reconcile, verify
 from storage_node.app import utc_now
 from storage_node.config import ConfigInvalid
 from storage_node.errors import NodeError
@@ -25,6 +25,7 @@ FINDINGS_EXIT = 1
 
 
 def _serve(_: argparse.Namespace) -> int:
+    memory.share_arenas()
     settings = config.read(os.environ)
     logs.configure(settings.log_level, settings.log_format)
     ready = app.prepared(settings)

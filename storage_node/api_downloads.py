@@ -34,7 +34,6 @@ class DownloadCalls:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.open_transfers = 0
 
     async def download_file(self, request: Request) -> Answer:
         """Bytes of one file, as the conditional and range headers ask."""
@@ -73,8 +72,10 @@ class _Transfer:
     part: Slice
 
     def read(self, position: int) -> bytes:
-        """The next piece: as large as is fair among the transfers under way."""
-        wanted_bytes = min(fair_piece_bytes(self.calls.open_transfers), self.part.end - position)
+        """The next piece: as large as is fair among the connections there are. Not among those that receive a file at
+        the moment: over TLS a connection keeps buffers as large as the largest piece it ever sent."""
+        connections = len(self.calls.node.connections)
+        wanted_bytes = min(fair_piece_bytes(connections), self.part.end - position)
         return _read_exactly(self.content, position, wanted_bytes)
 
 
@@ -87,14 +88,12 @@ class _Pieces(Answer):
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
         transfer = self._transfer
-        transfer.calls.open_transfers += 1
         try:
             await send(
                 {"type": "http.response.start", "status": self.status, "headers": self.headers}
             )
             await self._send_pieces(send)
         finally:
-            transfer.calls.open_transfers -= 1
             transfer.content.close()
 
     async def _send_pieces(self, send: Any) -> None:

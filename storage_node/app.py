@@ -181,7 +181,9 @@ def _server(node: Node, traces: telemetry.Traces, tls: ServerTls | None) -> _Ser
         backlog=BACKLOG,
         ssl_context_factory=None if tls is None else lambda _config, _make: tls.context,
     )
-    return _Server(settings, node.stopping)
+    server = _Server(settings, node.stopping)
+    node.connections = server.server_state.connections
+    return server
 
 
 class _Engine:

@@ -7,7 +7,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,6 +83,8 @@ class Node:
     metrics: Metrics
     directory: NodeDirectory
     opened: Store | None = None
+    # Whoever is connected; the server keeps it.
+    connections: Collection[object] = ()
     _standing: list[tuple[bytes, bytes]] | None = None
 
     @property

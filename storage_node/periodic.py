@@ -1,4 +1,5 @@
-"""The loop around what is done once per interval: garbage collection, reconcile, a look whether the directory is still there.
+"""The loop around what is done once per interval: garbage collection, reconcile, a look whether the directory is still
+there, and whether there is memory to give back.
 
 Each step is run once by its own module; here is only when. The one loop of the engine that must survive anything.
 """
@@ -8,7 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from storage_node import garbage, reconcile
+from storage_node import garbage, memory, reconcile
 from storage_node.errors import ReconcileInProgress
 from storage_node.store import Store
 from storage_node.survival import Surviving
@@ -26,7 +27,9 @@ def run(store: Store, stop: threading.Event, now: Callable[[], datetime]) -> Non
     look_seconds = min(
         _LOOK_SECONDS, options.gc_interval_seconds, options.reconcile_interval_seconds
     )
+    returning = memory.Returning()
     while not stop.wait(look_seconds):
+        returning.look()
         store.check_directory()
         if monotonic() >= garbage_at:
             garbage_at = monotonic() + options.gc_interval_seconds

@@ -32,7 +32,7 @@ NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django
 
 # The node, lowest floor first; a module imports only from its own floor or below.
 NODE_FLOORS = (
-    {"errors", "survival"},
+    {"errors", "survival", "memory"},
     {"attribute_rules", "names", "attributes"},
     {"records", "wal_format", "medium"},
     {"wal", "wal_scan", "disk", "index_schema", "remembered", "index", "index_reading"}
