@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
 # As much as the whole dashboard needs.
-README_HEIGHT = 1090
+README_HEIGHT = 1280
 ALL_DRAWN = """async () => {
   await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
@@ -296,7 +296,7 @@ def test_the_readme_has_its_four_pictures(
     give_a_past(furnished, random.Random(11))
     visit = Visit(chromium, furnished, viewport={"width": 1280, "height": README_HEIGHT})
     visit.log_in("admin", furnished.admin_password)
-    shown = pages | {"files-search": "files?query=north&mode=fulltext"}
+    shown = pages | {"files-search": "files?query=2026&mode=fulltext"}
     looks = {"dashboard": "light", "files-search": "dark", "file": "light", "element": "dark"}
     for name, theme in looks.items():
         visit.use(theme=theme)
