@@ -159,9 +159,11 @@ def test_an_element_goes_down_and_the_dashboard_says_so_within_a_minute_and_why(
         why = re.compile("The element (cannot be reached|did not accept a connection in time)")
         expect(concern).to_contain_text(why)
         # Who was on its page sees it there too, and what they press is answered in words.
-        expect(beside.locator("#element")).to_contain_text("Offline")
+        expect(beside.locator("#element")).to_contain_text("Offline", timeout=A_MINUTE)
         for act in ("Probe", "Reconcile", "Begin maintenance", "End maintenance"):
-            beside.get_by_role("button", name=act, exact=True).click()
+            # The notice of the act before is on the page until this one's answer takes its place.
+            with beside.expect_navigation():
+                beside.get_by_role("button", name=act, exact=True).click()
             expect(beside.locator("#notices .alert")).to_have_count(1)
             expect(beside.get_by_role("heading", level=1)).to_have_text(NAME)
         beside.get_by_role("link", name="Show what would go").click()
