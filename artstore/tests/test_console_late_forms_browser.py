@@ -95,8 +95,9 @@ def test_an_upload_refused_for_want_of_a_session_goes_on_after_a_login_in_anothe
     page.get_by_role("button", name="Upload", exact=True).click()
     row = page.locator(".queue-row")
     expect(row).to_contain_text("Log in in another tab")
-    other = person.context.new_page()
-    other.goto("/console/login")
+    with person.context.expect_page() as opened:
+        row.get_by_role("link", name="Log in").click()
+    other = opened.value
     log_in_here(other, somebody)
     other.wait_for_url("**/console/")
     row.get_by_role("button", name="Try again").click()

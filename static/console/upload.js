@@ -32,6 +32,7 @@
     item.row.querySelectorAll("[data-when]").forEach((part) => {
       part.hidden = !part.dataset.when.split(" ").includes(state);
     });
+    if (state !== "failed") item.row.querySelector("[data-log-in]").hidden = true;
     tally();
   }
 
@@ -51,6 +52,7 @@
 
   function fail(item, message) {
     item.row.querySelector("[data-failure]").textContent = message;
+    item.row.querySelector("[data-log-in]").hidden = message !== words.signedOut;
     show(item, "failed");
   }
 
