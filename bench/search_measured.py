@@ -128,8 +128,9 @@ def _timed(
 
 
 def _busy_ms(server: Path) -> float:
-    """What this thread and that server process have run so far."""
-    return int(server.read_text().split()[0]) / 1e6 + time.thread_time() * 1000
+    """What this thread and that server process have run so far; a view gives its connection back, and with it the process."""
+    ran = int(server.read_text().split()[0]) / 1e6 if server.exists() else 0.0
+    return ran + time.thread_time() * 1000
 
 
 def measure_together(wanted: list[str], rounds: int) -> Times:
