@@ -3,6 +3,7 @@
 Needs a filled registry under it; imports models, so it is imported when that is up.
 """
 
+import contextlib
 import datetime as dt
 import enum
 import json
@@ -129,7 +130,9 @@ def _timed(
 
 def _busy_ms(server: Path) -> float:
     """What this thread and that server process have run so far; a view gives its connection back, and with it the process."""
-    ran = int(server.read_text().split()[0]) / 1e6 if server.exists() else 0.0
+    ran = 0.0
+    with contextlib.suppress(OSError):
+        ran = int(server.read_text().split()[0]) / 1e6
     return ran + time.thread_time() * 1000
 
 
