@@ -1,8 +1,10 @@
 """What happens when an answer is ready and the request's body was not read: to its end or at all.
 
-Closing at once would reset the connection and throw the answer away, so the client gets a while to
-read it. Nobody who answers early has to think of that. Knows gunicorn's body readers, since no
-public interface says how much of a body is left; under another server nothing happens here.
+The client takes its time with the answer and with the rest of its body, so the database connection
+goes back first. Closing at once would reset the client's connection and throw the answer away, so
+it gets a while to read it. Nobody who answers early has to think of that. Knows gunicorn's body
+readers, since no public interface says how much of a body is left; under another server nothing is
+read here.
 """
 
 import contextlib
@@ -17,6 +19,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import ParseException
+
+from artstore import database
 
 LINGER_SECONDS = 10.0
 LINGER_SILENCE_SECONDS = 2.0
@@ -33,6 +37,7 @@ class UnreadBodyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
+        database.release()
         rest = _Rest(request.META.get("wsgi.input"), request.META.get("gunicorn.socket"))
         if rest.left_bytes() != 0:
             if rest.is_long():

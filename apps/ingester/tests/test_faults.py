@@ -357,6 +357,44 @@ def test_no_connection_is_held_while_bytes_move(site: Site, web: WebProcess, tok
         upload.close()
 
 
+def test_no_connection_is_held_for_a_client_who_was_refused_and_goes_on_sending(
+    site: Site, web: WebProcess, token: str
+) -> None:
+    refused = [Refused(web, token) for _ in range(12)]
+    site.wait_for(
+        lambda: all(each.goes_on() for each in refused) and site.web_connections() <= 3,
+    )
+    for each in refused:
+        assert each.goes_on(), "the server still reads what it has refused"
+        each.line.close()
+
+
+class Refused:
+    """An upload without a file name: refused before its body, which the client sends nevertheless."""
+
+    def __init__(self, web: WebProcess, token: str) -> None:
+        self.line = socket.create_connection(("127.0.0.1", web.port), timeout=60)
+        self.line.sendall(
+            f"POST /api/v1/files/upload HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
+        )
+        answer = http.client.HTTPResponse(self.line)
+        answer.begin()
+        assert answer.status == 400, answer.read()
+        answer.read()
+        self.line.setblocking(False)
+
+    def goes_on(self) -> bool:
+        """Send one more byte; False once the server has hung up."""
+        try:
+            self.line.send(b"x")
+            return self.line.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
 @pytest.fixture(scope="module")
 def permanent(site: Site) -> int:
     """The number of an `rw` node."""
