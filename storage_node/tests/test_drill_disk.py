@@ -113,6 +113,7 @@ def live_through_full_disks(node: NodeProcess, image: LoopImage) -> Load:
     assert load.check().all == []
     for file_id in load.present():
         assert api.delete(f"/api/v1/files/{file_id}").status_code == 200
+    assert api.post("/api/v1/maintenance/collect-garbage").json()["freed_files"] > 0
     return load
 
 
