@@ -199,13 +199,12 @@ def _page(query: SearchQuery, now: dt.datetime) -> SearchPage:
 
 
 def _page_rows(query: SearchQuery, now: dt.datetime, column: Column) -> QuerySet[FileRecord]:
-    parts = conditions.alternatives(query, now)
     if query.sort is SortBy.RELEVANCE:
         newest = [column("uploaded_at").desc(), F("file_id").desc()]
-        found = _first(parts, newest, RANKED_FILES)
-        if len(parts) > 1:
-            found = _first([found], newest, RANKED_FILES)
+        # In one part: words are looked up once, and what has them is not read in an index's order.
+        found = _first([conditions.matches(query, now)], newest, RANKED_FILES)
     else:
+        parts = conditions.alternatives(query, now)
         if query.cursor is not None:
             parts = [_after(query, part) for part in parts]
         end = query.offset + query.limit + 1
