@@ -14,7 +14,7 @@ from http import HTTPStatus
 from gunicorn import util
 
 bind = os.environ.get("ARTSTORE_BIND", "127.0.0.1:8000")
-worker_class = "gthread"
+worker_class = "artstore.web_worker.Worker"
 workers = int(os.environ.get("ARTSTORE_WEB_PROCESSES", "1"))
 threads = int(os.environ.get("ARTSTORE_WEB_THREADS", "96"))
 # Waiting connections, idle ones and those in a thread; gunicorn's 1000 would be the limit otherwise.
