@@ -58,6 +58,7 @@ class Answer:
     body: dict[str, Any]
     identity: Identity
     status: int
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,11 @@ def identify(response: requests.Response, expected: Expected) -> Identity:
 
 def read_json(response: requests.Response, limit_bytes: int) -> dict[str, Any]:
     """The answer's body as a JSON object of at most `limit_bytes`."""
-    raw = read_limited(response, limit_bytes)
+    return decoded(read_limited(response, limit_bytes))
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    """A body as a JSON object."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as failure:

@@ -28,6 +28,8 @@ PAGE_ITEMS = 1000
 # for them longer than this, for the lease is renewed page by page.
 GATHERED_PAGES = 4
 GATHERED_SECONDS = 2.0
+# Files with the longest texts fill an answer of tens of megabytes, and there are two pages in memory.
+GATHERED_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Page:
     tombstones: dict[uuid.UUID, Tombstone] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
+    size_bytes: int = 0
     # As COPY takes it, once somebody has written it out: all of it, or its files as new records and that they
     # were seen.
     lines: bytes = b""
@@ -92,7 +95,8 @@ def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
     try:
         page = read_page(client.list_changes(since, epoch, PAGE_ITEMS), since)
         for _more in range(GATHERED_PAGES - 1):
-            if not page.has_more or time.monotonic() > enough:
+            late = time.monotonic() > enough or page.size_bytes > GATHERED_BYTES
+            if late or not page.has_more:
                 break
             following = _following(client, page)
             if following is None or following.epoch != page.epoch:
@@ -121,6 +125,7 @@ def _join(page: Page, later: Page) -> None:
     page.tombstones |= later.tombstones
     page.rejected += later.rejected
     page.items += later.items
+    page.size_bytes += later.size_bytes
     page.next_since, page.has_more, page.totals = later.next_since, later.has_more, later.totals
 
 
@@ -136,6 +141,7 @@ def read_page(answer: Answer, since: int) -> Page:
         raise answers.invalid("names two epochs")
     totals = None if has_more else _totals(body.get("totals"))
     page = Page(answer.identity.epoch, next_since, has_more, totals, items=len(items))
+    page.size_bytes = answer.size_bytes
     for item in items:
         _sort_in(page, item)
     return page

@@ -232,8 +232,8 @@ class NodeClient:
             request.headers["Content-Length"] = str(len(request.body))
         patience = question.answer_seconds or settings.ARTSTORE_NODE_ANSWER_SECONDS
         with self._sent(request, patience) as (response, identity):
-            body = answers.read_json(response, question.limit_bytes)
-            return Answer(body, identity, response.status_code)
+            raw = answers.read_limited(response, question.limit_bytes)
+            return Answer(answers.decoded(raw), identity, response.status_code, len(raw))
 
     def _request(
         self,

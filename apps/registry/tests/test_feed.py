@@ -51,6 +51,18 @@ def test_nobody_waits_for_an_element_that_answers_slowly(
     assert [page.items for page in read(site)] == [2, 2, 1]
 
 
+def test_long_answers_are_not_gathered(
+    site: Any, small_answers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of the longest would be a quarter of a gigabyte of text."""
+    for _ in range(7):
+        site.put(metadata={"long": "x" * 2000})
+    monkeypatch.setattr(feed, "GATHERED_BYTES", 8000)
+    pages = read(site)
+    assert [page.items for page in pages] == [4, 3]
+    assert all(page.size_bytes > 4000 for page in pages)
+
+
 def test_what_was_read_before_an_answer_failed_is_given_on_and_then_the_failure(
     site: Any, small_answers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
