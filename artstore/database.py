@@ -17,6 +17,11 @@ def release() -> None:
         connection.close()
 
 
+def is_kept() -> bool:
+    """Whether this thread keeps its connection from request to request: it does where there is no pool."""
+    return connection.settings_dict["CONN_MAX_AGE"] != 0
+
+
 def take_time() -> None:
     """Lift the limit on a web process's statements for the rest of the transaction at hand.
 

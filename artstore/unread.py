@@ -37,9 +37,11 @@ class UnreadBodyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        database.release()
         rest = _Rest(request.META.get("wsgi.input"), request.META.get("gunicorn.socket"))
-        if rest.left_bytes() != 0:
+        is_unread = rest.left_bytes() != 0
+        if is_unread or not database.is_kept():
+            database.release()
+        if is_unread:
             if rest.is_long():
                 announce_close(request.META)
             # Closers run after the server has written the answer; there is no public way to add one.
