@@ -19,7 +19,7 @@ def release() -> None:
 
 def is_kept() -> bool:
     """Whether this thread keeps its connection from request to request: it does where there is no pool."""
-    return connection.settings_dict["CONN_MAX_AGE"] != 0
+    return bool(connection.settings_dict["CONN_MAX_AGE"])
 
 
 def take_time() -> None:
