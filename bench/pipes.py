@@ -70,11 +70,12 @@ class Bench:
 
     def name_the_element(self) -> None:
         """nginx compares certificates with names, so the element's URL has to have one."""
-        element = self.system.element(ELEMENT)
+        elements = f"{self.system.api}/storage-elements"
         with self.system.session(self.system.admin_token()) as session:
-            url = f"{self.system.api}/storage-elements/{element['id']}"
+            listed = session.get(elements, timeout=30).json()["items"]
+            element = next(item for item in listed if item["storage_id"] == ELEMENT)
             named = str(element["url"]).replace("127.0.0.1", "localhost")
-            answer = session.patch(url, json={"url": named}, timeout=30)
+            answer = session.patch(f"{elements}/{element['id']}", json={"url": named}, timeout=30)
         if answer.status_code != 200:
             raise RuntimeError(answer.text)
 
