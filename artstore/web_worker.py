@@ -6,16 +6,12 @@ request waits, and the loop finds nothing left to wait for. Knows nothing of Dja
 """
 
 import contextlib
+import os
 import socket
-import time
 from typing import Any
 
+from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
-
-LINGER_SECONDS = 2.0
-# RFC 9112, section 9.6: read on for a while after the answer, or the kernel resets what is unread.
-LINGER_BYTES = 64 * 1024
-_PIECE_BYTES = 4096
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -30,17 +26,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Say goodbye, let the client read its answer, and leave nothing for the loop to wait for."""
-    deadline = time.monotonic() + LINGER_SECONDS
-    left_bytes = LINGER_BYTES
+    """Let the client read its answer, as gunicorn does, and leave nothing for the loop to wait for."""
     # The client may have gone already; what matters is that it is not waited for again.
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
-        while left_bytes > 0 and (seconds := deadline - time.monotonic()) > 0:
-            connection.settimeout(seconds)
-            piece = connection.recv(_PIECE_BYTES)
-            if not piece:
-                break
-            left_bytes -= len(piece)
-    with contextlib.suppress(OSError):
+        # gunicorn closes what it is given, and the loop closes the connection itself.
+        util.close_graceful(socket.socket(fileno=os.dup(connection.fileno())))
         connection.shutdown(socket.SHUT_RDWR)
