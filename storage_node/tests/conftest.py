@@ -1,4 +1,4 @@
-"""Fixtures of the node's tests: a test CA, signing keys, and real node processes over TLS."""
+"""Fixtures of the node's tests: a test CA, signing keys, real node processes over TLS, and an element without one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from storage_node.tests.node_process import Certificates, Issuer, NodeProcess, NodeSession
+from storage_node.tests.small_element import SmallElement
 
 MakeNode = Callable[..., NodeProcess]
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Iterator[SmallElement]:
+    """An element in the test's own process, as its engine opens it."""
+    with SmallElement(tmp_path / "se").open() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -23,12 +22,6 @@ from storage_node.wal_scan import replayed, scan
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 def claim(element: SmallElement, **changes: object) -> None:

@@ -4,10 +4,8 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -19,12 +17,6 @@ from storage_node.index_reading import ListQuery
 from storage_node.index_rebuild import NEW_FILE
 from storage_node.index_schema import INDEX_FILE, INDEX_WAL_FILE
 from storage_node.tests.small_element import SmallElement
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 def feed(

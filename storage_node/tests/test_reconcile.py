@@ -3,7 +3,6 @@
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,6 @@ import pytest
 from storage_node import reconcile
 from storage_node.errors import FileDamaged, ReconcileInProgress
 from storage_node.tests.small_element import SmallElement
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 def run(element: SmallElement) -> dict[str, Any]:

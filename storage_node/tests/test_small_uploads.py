@@ -1,7 +1,6 @@
 """Small uploads, whose id is looked up when they are committed: nothing is refused later, or otherwise, than it has to be."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from storage_node.errors import (
 )
 from storage_node.tests.small_element import KIB, SmallElement
 from storage_node.uploads import INSIDE_LIMIT_BYTES, Upload
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 def begin(element: SmallElement, declared_bytes: int | None = 4, **members: object) -> Upload:

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -23,12 +22,6 @@ from storage_node.errors import (
 )
 from storage_node.tests.faulty_medium import GatedMedium
 from storage_node.tests.small_element import KIB, Clock, SmallElement, sha256
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 64 * KIB, 64 * KIB + 1, 300 * KIB])

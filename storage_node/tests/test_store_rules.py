@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from storage_node.directory import claim
 from storage_node.errors import FileGone, NotWritable, StorageFull, ValidationFailed
 from storage_node.store import Store
 from storage_node.tests.small_element import MIB, SmallElement
-
-
-@pytest.fixture
-def element(tmp_path: Path) -> Iterator[SmallElement]:
-    with SmallElement(tmp_path / "se").open() as opened:
-        yield opened
 
 
 def begin(element: SmallElement, **members: object) -> None:
