@@ -131,6 +131,9 @@ class _Generated(Disk):
     def leaf(self, path: str) -> Leaf:
         return Leaf(path, frozenset(("content",)), frozenset(("content",)), frozenset())
 
+    def glance_at(self, _path: str) -> None:
+        """There is no file to look at."""
+
     def read_attributes(self, path: str) -> FileAttributes:
         assert self._file is not None, path
         return self._file
@@ -139,7 +142,8 @@ class _Generated(Disk):
 def index_only(environment: Mapping[str, str], content: Content) -> None:
     """Give the node of this SE_* environment, which is not running, an index of files that are not there."""
     settings = config.read_for_shell(environment)
-    options = replace(config.store_options(settings), init=True)
+    # No other process could tell of files that are made up here.
+    options = replace(config.store_options(settings), init=True, index_readers=0)
     claimed = directory.claim(options, datetime.now(UTC))
     claimed.disk = _Generated(claimed.disk.medium, content)
     Store.open(claimed, datetime.now(UTC), rebuild=True).close()

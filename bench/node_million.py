@@ -161,9 +161,8 @@ def rebuild_row(ground: Ground, count: int) -> Row:
 
 
 def _rebuild(node: NodeProcess) -> None:
-    done = node.run("rebuild-index")
-    if done.returncode:
-        raise RuntimeError(done.stdout + done.stderr)
+    if node.launch("rebuild-index").wait():
+        raise RuntimeError(node.log()[-3000:])
 
 
 def memory_row(rows: list[Row]) -> Row:

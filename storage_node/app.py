@@ -29,6 +29,7 @@ from storage_node.config import ConfigInvalid, NodeConfig
 from storage_node.directory import NodeDirectory
 from storage_node.envelope import Envelope
 from storage_node.errors import RefusedToStart
+from storage_node.index_rebuild import ToldToStop
 from storage_node.keys import KeyRing, KeysUnreachable
 from storage_node.metrics import Metrics
 from storage_node.protocol import NodeProtocol, sweep_for_ever
@@ -199,7 +200,11 @@ class _Engine:
         """Open the directory; a refusal ends the server too."""
         node = self._node
         try:
-            node.opened = await asyncio.to_thread(Store.open, node.directory, utc_now())
+            node.opened = await asyncio.to_thread(
+                Store.open, node.directory, utc_now(), is_stopping=node.stopping.is_set
+            )
+        except ToldToStop:
+            return
         except RefusedToStart as refusal:
             self.refusal = refusal
             self._server.should_exit = True

@@ -17,6 +17,7 @@ from storage_node.disk import FILES, INCOMING, KEYS_FILE, MODE_FILE, NODE_FILE, 
 from storage_node.errors import RefusedToStart
 from storage_node.index_rebuild import NEW_FILE
 from storage_node.index_schema import INDEX_FILE, INDEX_SHM_FILE, INDEX_WAL_FILE
+from storage_node.leaf_readers import usable_cores
 from storage_node.medium import Medium, refuse_network_filesystem
 from storage_node.modes import ModeState
 from storage_node.wal import Log, remove_all
@@ -34,7 +35,7 @@ _UNFINISHED = {"lost+found", WAL, INCOMING, FILES, QUARANTINE, MODE_FILE, *_INDE
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What the operator decided about one element. Sizes are bytes, durations seconds."""
+    """What the operator decided about one element. Sizes are bytes, durations seconds; `index_readers` are processes."""
 
     data_dir: Path
     storage_id: str
@@ -54,6 +55,7 @@ class StoreOptions:
     checkpoint_log_bytes: int = REDO_LOG_BYTES
     segment_bytes: int = SEGMENT_BYTES
     headroom_bytes: int = HEADROOM_BYTES
+    index_readers: int = field(default_factory=usable_cores)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     open_medium: Callable[[Path], Medium] = field(default=Medium)

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from storage_node.attributes import AttributesCorrupt, FileAttributes
+from storage_node.attributes_text import Glance, glance
 from storage_node.medium import Medium
 from storage_node.names import (
     ATTRIBUTES_SUFFIX,
@@ -27,6 +28,8 @@ NODE_FILE, MODE_FILE, KEYS_FILE = "node.json", "mode.json", "jwks.json"
 NOTE = "note.json"
 _MARK_SUFFIX = ".note.json"
 _HEX = frozenset("0123456789abcdef")
+# Attributes are larger only with escapes or keys of a later format.
+_LOOK_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,10 @@ class Disk:
             raise AttributesCorrupt("they name another file")
         return file
 
+    def glance_at(self, path: str) -> Glance | None:
+        """What can be told of a file in one look at the attributes file at `path`; None where it has to be read."""
+        return glance(self.medium.read_start(path, _LOOK_BYTES))
+
     def traces_of(self, file_id: UUID) -> list[str]:
         """Paths under `files/` whose names claim this id."""
         leaf = f"{FILES}/{file_id.hex[:2]}/{file_id.hex[2:4]}"
@@ -193,10 +200,10 @@ class Disk:
     def leaf(self, path: str) -> Leaf:
         """What one directory of files holds."""
         contents, attributes, unfinished = set(), set(), set()
-        for name, _ in self.medium.entries(path):
+        for name in self.medium.all_names(path):
             if name.endswith(ATTRIBUTES_SUFFIX):
                 attributes.add(name.removesuffix(ATTRIBUTES_SUFFIX))
-            elif is_unfinished(name):
+            elif name[0] == "." and is_unfinished(name):
                 unfinished.add(name)
             else:
                 contents.add(name)

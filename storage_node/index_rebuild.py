@@ -4,16 +4,17 @@ Built beside the old one and renamed into place when complete. It begins a new r
 knew: tombstones, dates of verification, the last reconcile report. Runs before anything else may change files.
 """
 
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage_node.attributes import AttributesCorrupt, stamp
-from storage_node.disk import Disk, Leaf
+from storage_node.disk import Disk
+from storage_node.errors import RefusedToStart
 from storage_node.index_schema import (
     COLUMN_COUNT,
     INDEX_FILE,
@@ -23,15 +24,35 @@ from storage_node.index_schema import (
     SCHEMA,
     STATUSES,
     TABLES,
-    Row,
     row_of,
     row_of_unreadable,
 )
-from storage_node.names import ATTRIBUTES_SUFFIX, id_in_name
+from storage_node.leaf_readers import LeafReaders, ReaderLost
+from storage_node.leaf_rows import FoundRow, Harvest, found_row, harvest, numbered
 
 NEW_FILE = "index.new"
-_CHUNK = 1000
-_INSERT = " ".join(("INSERT OR IGNORE INTO files VALUES (", ",".join("?" * COLUMN_COUNT), ")"))
+# Below this many a reader has hardly begun when all is read.
+WORTH_LEAVES = 512
+LEAVES_AT_ONCE = 16
+# A row's number is its place and its change: everything else is told by whoever read the file.
+_PLACES = ",".join(("?1", "?2", "?1", *(f"?{place}" for place in range(3, COLUMN_COUNT))))
+_INSERT = " ".join(("INSERT OR IGNORE INTO files VALUES (", _PLACES, ")"))
+log = logging.getLogger(__name__)
+
+
+class ToldToStop(RefusedToStart):
+    """The node was told to end before it was up: nothing is wrong with its directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many processes may read beside this one, and how to know that the work is not wanted any more."""
+
+    readers: int = 0
+    is_stopping: Callable[[], bool] = bool
+
+
+ALONE = Effort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +75,13 @@ class _Sums:
         default_factory=lambda: {status: [0, 0, 0] for status in STATUSES}
     )
 
-    def add(self, row: Row) -> None:
-        counted = self.totals[row.status]
-        counted[0] += 1
-        counted[1] += row.size
-        counted[2] += row.revision
-        self.held += row.held
+    def add(self, rows: list[FoundRow]) -> None:
+        for _, status, _, size, held, revision, *_ in rows:
+            counted = self.totals[status]
+            counted[0] += 1
+            counted[1] += size
+            counted[2] += revision
+            self.held += held
 
 
 def discard(disk: Disk) -> None:
@@ -68,8 +90,24 @@ def discard(disk: Disk) -> None:
         disk.medium.unlink(name)
 
 
-def rebuild(disk: Disk, origin: Origin) -> int:
-    """Replaces the index by one made from the attribute files; returns how many files it holds. `OSError`, `sqlite3.Error`."""
+def rebuild(disk: Disk, origin: Origin, effort: Effort = ALONE) -> int:
+    """Replaces the index by one made from the attribute files; returns how many files it holds.
+    `OSError`, `sqlite3.Error`, `ToldToStop`."""
+    paths = list(disk.leaf_paths())
+    if len(paths) < WORTH_LEAVES:
+        effort = replace(effort, readers=0)
+    try:
+        sums = _make(disk, origin, paths, effort)
+    except ReaderLost as loss:
+        # What it had not told yet is not in the new index: from the start, and without what failed.
+        log.warning("the index is made by one process: %s", loss, extra={"event": "reader_lost"})
+        sums = _make(disk, origin, paths, replace(effort, readers=0))
+    _put_in_place(disk)
+    return sums.rows
+
+
+def _make(disk: Disk, origin: Origin, paths: list[str], effort: Effort) -> _Sums:
+    """A whole index under a name of its own."""
     medium = disk.medium
     for name in (NEW_FILE, f"{NEW_FILE}-journal"):
         medium.unlink(name)
@@ -79,89 +117,87 @@ def rebuild(disk: Disk, origin: Origin) -> int:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
         connection.executescript(TABLES)
-        sums = _fill(connection, disk)
+        sums = _Sums()
+        with closing(_harvests(disk, paths, effort)) as harvests:
+            _fill(connection, disk, harvests, sums)
         _finish(connection, sums, origin)
     finally:
         connection.close()
-    _put_in_place(disk)
-    return sums.rows
-
-
-def _fill(connection: sqlite3.Connection, disk: Disk) -> _Sums:
-    sums = _Sums()
-    connection.execute("BEGIN")
-    # Two files that claim one id are a fault for reconcile to report; the index keeps the first.
-    connection.execute("CREATE UNIQUE INDEX files_by_id ON files (file_id)")
-    rows = _numbered(disk, sums)
-    while chunk := list(islice(rows, _CHUNK)):
-        before = connection.total_changes
-        connection.executemany(_INSERT, [row.values() for row in chunk])
-        if connection.total_changes - before == len(chunk):
-            kept = chunk
-        else:
-            kept = [row for row in chunk if _is_there(connection, row)]
-        for row in kept:
-            sums.add(row)
-    connection.execute("COMMIT")
     return sums
 
 
-def _is_there(connection: sqlite3.Connection, row: Row) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM files WHERE seq = ?", (row.seq,)).fetchone() is not None
-    )
+def _harvests(disk: Disk, paths: list[str], effort: Effort) -> Generator[Harvest, None, None]:
+    """What all leaves hold, in their order, whoever reads them."""
+    orders = [paths[at : at + LEAVES_AT_ONCE] for at in range(0, len(paths), LEAVES_AT_ONCE)]
+    with LeafReaders(disk.medium, effort.readers) as readers:
+        found = readers.harvests(orders) if effort.readers else (harvest(disk, o) for o in orders)
+        for leaves in found:
+            if effort.is_stopping():
+                raise ToldToStop("The node was told to end while its index was being made.")
+            yield leaves
 
 
-def _numbered(disk: Disk, sums: _Sums) -> Iterator[Row]:
-    for row in _rows(disk, sums):
-        sums.rows += 1
-        yield replace(row, seq=sums.rows, change=sums.rows)
-
-
-def _rows(disk: Disk, sums: _Sums) -> Iterator[Row]:
+def _fill(
+    connection: sqlite3.Connection, disk: Disk, harvests: Iterator[Harvest], sums: _Sums
+) -> None:
+    connection.execute("BEGIN")
+    # Two files that claim one id are a fault for reconcile to report; the index keeps the first.
+    connection.execute("CREATE UNIQUE INDEX files_by_id ON files (file_id)")
     noted = {
-        UUID(note["file_id"]): str(note.get("finding"))
+        UUID(note["file_id"]).bytes: str(note.get("finding"))
         for note in disk.notes()
         if _is_about_file(note)
     }
-    for path in disk.leaf_paths():
-        leaf = disk.leaf(path)
-        for name in leaf.unfinished:
+    for rows, newest_at, unfinished in harvests:
+        for path in unfinished:
             # Copied from a running node while it was written: its own log is not here to say what became of it.
-            disk.medium.unlink(f"{path}/{name}")
-        for name in sorted(leaf.attributes):
-            row = _row(disk, leaf, name, sums)
-            if row is not None:
-                finding = noted.pop(row.file_id, None)
-                yield row if finding is None or row.damage else _as_noted(row, finding)
+            disk.medium.unlink(path)
+        _insert(connection, [_as_noted(row, noted) for row in rows] if noted else rows, sums)
+        sums.newest_at = max(sums.newest_at, newest_at)
     for file_id, finding in noted.items():
-        yield row_of_unreadable(file_id, 0, 0, finding, None)
+        row = row_of_unreadable(UUID(bytes=file_id), 0, 0, finding, None)
+        _insert(connection, [found_row(row)], sums)
+    connection.execute("COMMIT")
+
+
+def _insert(connection: sqlite3.Connection, rows: list[FoundRow], sums: _Sums) -> None:
+    """Numbers the rows and stores those whose id is new."""
+    numbers = range(sums.rows + 1, sums.rows + 1 + len(rows))
+    before = connection.total_changes
+    connection.executemany(
+        _INSERT, ((number, *row) for number, row in zip(numbers, rows, strict=True))
+    )
+    sums.rows += len(rows)
+    if connection.total_changes - before == len(rows):
+        sums.add(rows)
+    else:
+        sums.add(
+            [
+                row
+                for number, row in zip(numbers, rows, strict=True)
+                if _is_there(connection, number)
+            ]
+        )
+
+
+def _is_there(connection: sqlite3.Connection, number: int) -> bool:
+    return connection.execute("SELECT 1 FROM files WHERE seq = ?", (number,)).fetchone() is not None
 
 
 def _is_about_file(note: dict[str, Any]) -> bool:
     return isinstance(note.get("file_id"), str) and note.get("finding") != "orphaned_file"
 
 
-def _as_noted(row: Row, finding: str) -> Row:
+def _as_noted(found: FoundRow, noted: dict[bytes, str]) -> FoundRow:
     """A file found damaged once stays so until somebody says otherwise, whatever index is made of it."""
+    finding = noted.pop(found[0], None)
+    if finding is None:
+        return found
+    row = numbered(found, 0)
     file = row.file
-    if file is None or file.status != "active":
-        return row
-    return replace(row_of(file, 0, 0, finding), held=row.held)
-
-
-def _row(disk: Disk, leaf: Leaf, name: str, sums: _Sums) -> Row | None:
-    try:
-        file = disk.read_attributes(f"{leaf.path}/{name}{ATTRIBUTES_SUFFIX}")
-    except AttributesCorrupt:
-        claimed = id_in_name(name)
-        return row_of_unreadable(claimed, 0, 0, "corrupt_attributes", name) if claimed else None
-    sums.newest_at = max(sums.newest_at, stamp(file.updated_at))
-    if name in leaf.contents:
-        return row_of(file, 0, 0)
-    # Deleted or expired without bytes is an unfinished purge, which garbage collection ends.
-    row = row_of(file, 0, 0, "missing_file" if file.status == "active" else None)
-    return replace(row, held=0)
+    if row.damage or file is None or file.status != "active":
+        return found
+    return found_row(replace(row_of(file, 0, 0, finding), held=row.held))
 
 
 def _finish(connection: sqlite3.Connection, sums: _Sums, origin: Origin) -> None:

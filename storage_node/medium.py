@@ -18,6 +18,7 @@ FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _PUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOOK = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 SYNC_FILE_RANGE_WRITE = 2
 
@@ -35,6 +36,10 @@ class Medium:
             os.close(self.root)
             self.root = -1
 
+    def another_root(self) -> int:
+        """A descriptor of the same directory that the lock does not hang on: for a process that reads and may live on."""
+        return os.open(os.curdir, _LOOK, dir_fd=self.root)
+
     # Reading
 
     def open_read(self, path: str) -> int:
@@ -50,6 +55,14 @@ class Medium:
             while piece := os.read(fd, max(size, 4096)):
                 pieces.append(piece)
             return b"".join(pieces)
+        finally:
+            os.close(fd)
+
+    def read_start(self, path: str, length: int) -> bytes:
+        """Up to `length` bytes from the start of a file; fewer also where the disk fails further on."""
+        fd = self.open_read(path)
+        try:
+            return os.read(fd, length)
         finally:
             os.close(fd)
 
@@ -79,19 +92,28 @@ class Medium:
 
     def names(self, path: str) -> list[str]:
         """Sorted names in a directory; none where there is no directory."""
-        return sorted(name for name, _ in self.entries(path))
+        return sorted(self.all_names(path))
 
     def entries(self, path: str) -> Iterator[tuple[str, bool]]:
         """(name, is a directory) of everything in a directory, in no order."""
         try:
-            fd = os.open(
-                path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root
-            )
+            fd = os.open(path, _LOOK, dir_fd=self.root)
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
             with os.scandir(fd) as found:
                 yield from ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+        finally:
+            os.close(fd)
+
+    def all_names(self, path: str) -> list[str]:
+        """Names of everything in a directory, in no order; none where there is no directory."""
+        try:
+            fd = os.open(path, _LOOK, dir_fd=self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        try:
+            return os.listdir(fd)  # noqa: PTH208  # of a descriptor, which no Path stands for
         finally:
             os.close(fd)
 

@@ -7,7 +7,7 @@ indexed. How a change comes through is `committer.py`, when the log is shortened
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ from storage_node.health import NO_ROOM, Health
 from storage_node.index import Index, LogBounds, why_unusable
 from storage_node.index_reading import ChangePage, Page, Reading, Totals
 from storage_node.index_reading import ListQuery as ListQuery
-from storage_node.index_rebuild import Origin, discard
+from storage_node.index_rebuild import Effort, Origin, discard
 from storage_node.index_rebuild import rebuild as rebuild_index
 from storage_node.index_schema import Row
 from storage_node.modes import ALLOWED, ModeState, Operation
@@ -153,12 +153,19 @@ class Store:
     # Coming up and going down
 
     @classmethod
-    def open(cls, directory: NodeDirectory, now: datetime, rebuild: bool = False) -> "Store":
-        """Cuts the log's tail, replays it, brings the index up to date or makes a new one; blocks until all is ready."""
+    def open(
+        cls,
+        directory: NodeDirectory,
+        now: datetime,
+        rebuild: bool = False,
+        is_stopping: Callable[[], bool] = bool,
+    ) -> "Store":
+        """Cuts the log's tail, replays it, brings the index up to date or makes a new one; blocks until all is ready, or
+        raises `ToldToStop` when `is_stopping` says so while a new index is being made."""
         try:
             if rebuild:
                 discard(directory.disk)
-            store, missing = _come_up(directory, now)
+            store, missing = _come_up(directory, now, is_stopping)
         except (OSError, sqlite3.Error) as error:
             raise RefusedToStart(
                 f"{directory.options.data_dir} could not be opened: {error}. Look at the disk, then start again."
@@ -346,13 +353,15 @@ class Store:
             )
 
 
-def _come_up(directory: NodeDirectory, now: datetime) -> tuple[Store, list[UUID]]:
+def _come_up(
+    directory: NodeDirectory, now: datetime, is_stopping: Callable[[], bool]
+) -> tuple[Store, list[UUID]]:
     options, disk, medium = directory.options, directory.disk, directory.disk.medium
     found = scan(medium, directory.identity.log_id)
     headroom = Headroom(medium, options.headroom_bytes)
     live = _resume(directory, found, headroom)
     redone = redo(disk, found)
-    index = _index(directory, found)
+    index = _index(directory, found, Effort(options.index_readers, is_stopping))
     for part in disk.parts():
         # Only now: every part a record names has been renamed, so the rest belongs to nobody.
         disk.drop_part(part)
@@ -384,7 +393,7 @@ def _resume(directory: NodeDirectory, found: LogScan, headroom: Headroom) -> Log
     return Log.resume(medium, log_id, found, directory.options.segment_bytes)
 
 
-def _index(directory: NodeDirectory, found: LogScan) -> Index:
+def _index(directory: NodeDirectory, found: LogScan, effort: Effort) -> Index:
     """The index at the end of the log."""
     options, disk = directory.options, directory.disk
     log_id, inode = directory.identity.log_id, disk.medium.inode(NODE_FILE)
@@ -392,7 +401,7 @@ def _index(directory: NodeDirectory, found: LogScan) -> Index:
         options.data_dir, LogBounds(log_id, found.oldest_lsn, found.last_lsn), inode
     )
     if fault is not None:
-        files = rebuild_index(disk, Origin(log_id, found.last_lsn, inode))
+        files = rebuild_index(disk, Origin(log_id, found.last_lsn, inode), effort)
         log.warning(
             "index rebuilt: it was %s", fault, extra={"event": "index_rebuilt", "files": files}
         )

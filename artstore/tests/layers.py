@@ -33,10 +33,19 @@ NOT_FOR_VERBS = ("rest_framework.", "django.http", "celery", "argparse", "django
 # The node, lowest floor first; a module imports only from its own floor or below.
 NODE_FLOORS = (
     {"errors", "survival", "memory"},
-    {"attribute_rules", "names", "attributes"},
+    {"attribute_rules", "names", "attributes", "attributes_text"},
     {"records", "wal_format", "medium"},
     {"wal", "wal_scan", "disk", "index_schema", "remembered", "index", "index_reading"}
-    | {"index_rebuild", "modes", "capacity", "clock_trust", "health", "headroom"},
+    | {
+        "leaf_rows",
+        "leaf_readers",
+        "index_rebuild",
+        "modes",
+        "capacity",
+        "clock_trust",
+        "health",
+        "headroom",
+    },
     {"directory", "element", "redo", "change", "changes", "upkeep", "committer", "checkpoint"}
     | {"content", "feed", "uploads", "store"},
     {"garbage", "findings", "pace", "scrub", "survey", "reconcile", "verify"},

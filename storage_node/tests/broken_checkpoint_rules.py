@@ -130,7 +130,7 @@ CHECKPOINT_RULES = [
     ),
     broken(
         "6. Attributes that are over and have no bytes are no `missing_file`",
-        "index_rebuild.py",
+        "leaf_rows.py",
         (
             '    row = row_of(file, 0, 0, "missing_file" if file.status == "active" else None)\n',
             '    row = row_of(file, 0, 0, "missing_file")\n',

@@ -153,17 +153,17 @@ INDEX = [
         "It loses tombstones, dates and the last report, nothing else: damage is remembered by its notes",
         "index_rebuild.py",
         (
-            "                yield row if finding is None or row.damage else _as_noted(row, finding)\n",
-            "                yield row\n",
+            "[_as_noted(row, noted) for row in rows] if noted else rows",
+            "rows",
         ),
         f"{RULES}::test_quarantined_and_damaged_files_stay_damaged_in_a_rebuilt_index",
     ),
     broken(
         "Corrupt attributes stay a row with status `damaged`",
-        "index_rebuild.py",
+        "leaf_rows.py",
         (
-            '        return row_of_unreadable(claimed, 0, 0, "corrupt_attributes", name) if claimed else None\n',
-            "        return None\n",
+            '    return row_of_unreadable(claimed, 0, 0, "corrupt_attributes", name) if claimed else None\n',
+            "    return None\n",
         ),
         f"{RULES}::test_corrupt_attributes_found_by_a_rebuild_are_a_row_and_not_a_hole",
     ),

@@ -75,17 +75,18 @@ class SmallElement:
             checkpoint_log_bytes=8 * MIB,
             segment_bytes=256 * KIB,
             headroom_bytes=64 * KIB,
+            index_readers=0,
             clock=self.clock.now,
             monotonic=self.clock.monotonic,
             open_medium=self.open_medium,
         )
         return replace(base, **self.settings)
 
-    def open(self, rebuild: bool = False) -> "SmallElement":
+    def open(self, rebuild: bool = False, is_stopping: Callable[[], bool] = bool) -> "SmallElement":
         options = self.options()
         directory = claim(options, self.clock.now())
         try:
-            self.store = Store.open(directory, self.clock.now(), rebuild=rebuild)
+            self.store = Store.open(directory, self.clock.now(), rebuild, is_stopping)
         except BaseException:
             directory.close()
             raise
