@@ -6,7 +6,6 @@ Needs a filled registry under it; imports models, so it is imported when that is
 import contextlib
 import datetime as dt
 import enum
-import json
 import multiprocessing
 import statistics
 import time
@@ -175,9 +174,8 @@ def write_plans(wanted: list[str], name: str) -> tuple[Path, list[str]]:
     """The nodes of every plan, as run, into one file; and which of them scan the table."""
     lines, scanning = [], []
     for kind in wanted:
-        trees = search.plans(asked.query(kind, 1), NOW, format="json", analyze=True)
-        for part, tree in trees.items():
-            nodes = list(nodes_of(json.loads(tree)[0]["Plan"]))
+        for part, plan in search.plans(asked.query(kind, 1), NOW, options=", ANALYZE").items():
+            nodes = list(nodes_of(plan))
             lines.append(f"{kind}; {part}: {' < '.join(_node(node) for node in nodes)}")
             if any(
                 node["Node Type"] == "Seq Scan" and node.get("Relation Name") == TABLE

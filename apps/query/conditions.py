@@ -1,63 +1,74 @@
-"""From a search query to the files it is about: every mode and filter as a condition.
+"""From a search query to the files it is about: every mode and filter as a condition in SQL.
 
 Each kind of condition has an index made for it; `NAME_WORDS` and `EXTENSION` are written exactly as
 the indexes in this app's migrations are, or PostgreSQL would not use them. No order, no paging.
+Written out, because making the same of Django's expressions takes longer than most searches.
 """
 
 import datetime as dt
-import operator
-from collections.abc import Callable
 
-from django.contrib.postgres.search import CombinedSearchQuery, SearchVectorField
-from django.contrib.postgres.search import SearchQuery as TsQuery
-from django.db.models import F, Func, Q
+from psycopg.types.json import Jsonb
 
 from apps.query import text
 from apps.query.asking import SearchMode, SearchQuery, SortBy
-from apps.registry.models import FileRecord, FileRecordQuerySet, FileStatus, overdue
+from apps.query.sql import Sql, joined
+from apps.registry.models import FileStatus
 from apps.registry.search_text import SEARCH_CONFIG, name_key
 
-Ask = CombinedSearchQuery | TsQuery
-Join = Callable[[Ask, Ask], Ask]
-
 # Each run of letters and digits is a word here, stop words and all, with no ending cut off.
-NAME_WORDS = Func(
-    F("name_key"),
-    template=(
-        "to_tsvector('pg_catalog.simple'::regconfig,"
-        " regexp_replace(%(expressions)s, '[^[:alnum:]]+', ' ', 'g'))"
-    ),
-    output_field=SearchVectorField(),
+NAME_WORDS = (
+    "to_tsvector('pg_catalog.simple'::regconfig,"
+    " regexp_replace(name_key, '[^[:alnum:]]+', ' ', 'g'))"
 )
 # What stands behind the last dot; nothing where there is no dot.
-EXTENSION = Func(
-    F("name_key"), template="NULLIF(SPLIT_PART(%(expressions)s, '.', -1), %(expressions)s)"
-)
+EXTENSION = "NULLIF(SPLIT_PART(name_key, '.', -1), name_key)"
+# Not an equation: most of the files that a planner sees before this one pass it too.
+_WITHIN = "STRPOS({}, %s) <> 0"
 
 
-def matches(query: SearchQuery, now: dt.datetime) -> FileRecordQuerySet:
+def matches(query: SearchQuery, now: dt.datetime) -> Sql:
     """All files that `query` is about, in no order."""
-    return _narrowed(FileRecord.objects.having_status(query.status, now), query)
+    return _narrowed(_having_status(query.status, now), query)
 
 
-def alternatives(query: SearchQuery, now: dt.datetime) -> list[FileRecordQuerySet]:
+def alternatives(query: SearchQuery, now: dt.datetime) -> list[Sql]:
     """`matches` in parts of one status column each, so that each can be read in order.
 
     Expired are those whose record says so and those past their time: no index has both in order.
     """
     if query.status != FileStatus.EXPIRED:
         return [matches(query, now)]
-    said = FileRecord.objects.filter(status=FileStatus.EXPIRED)
-    return [_narrowed(part, query) for part in (said, FileRecord.objects.filter(overdue(now)))]
+    return [_narrowed(part, query) for part in (_said(query.status), _overdue(now))]
 
 
-def _narrowed(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
-    found = found.filter(*_plain_conditions(query))
+def _said(status: str) -> Sql:
+    return Sql("status = %s", (str(status),))
+
+
+def _overdue(now: dt.datetime) -> Sql:
+    """As `registry.models.overdue`: called active by its record, and past its time."""
+    return Sql("status = %s AND expires_at <= %s", (FileStatus.ACTIVE.value, now))
+
+
+def _having_status(status: str, now: dt.datetime) -> Sql:
+    """As `FileRecord.status_at` tells it, which the column may not say yet."""
+    if status == FileStatus.ACTIVE:
+        lasting = Sql("(expires_at IS NULL OR expires_at > %s)", (now,))
+        return joined(" AND ", [_said(status), lasting])
+    if status == FileStatus.EXPIRED:
+        return joined(" OR ", [_said(status), _overdue(now).wrapped("(", ")")]).wrapped("(", ")")
+    return _said(status)
+
+
+def _narrowed(found: Sql, query: SearchQuery) -> Sql:
+    conditions = [found, *_plain_conditions(query)]
     if query.filename:
-        found = _containing(found, query.filename)
+        conditions.append(_containing(query.filename))
     if query.file_extension:
-        found = _with_extension(found, query.file_extension)
-    return _asked(found, query)
+        conditions.append(_with_extension(query.file_extension))
+    if query.query:
+        conditions.append(_asked(query))
+    return joined(" AND ", conditions)
 
 
 def match_in_order(query: SearchQuery) -> bool:
@@ -80,79 +91,72 @@ def match_in_order(query: SearchQuery) -> bool:
     return given == 0 and all(value is None for value in others)
 
 
-def tsquery(query: SearchQuery) -> Ask:
+def tsquery(query: SearchQuery) -> Sql:
     """The query as PostgreSQL's text search reads it; constant, so that plans know its words."""
     groups = text.web_terms(query.query)
     if not groups:
-        return TsQuery("", config=SEARCH_CONFIG)
-    return _joined(operator.or_, [_all_of(group) for group in groups])
+        return Sql("''::tsquery")
+    return _either([joined(" && ", [_any_way(term) for term in group]) for group in groups])
 
 
-def _all_of(terms: list[text.Term]) -> Ask:
-    return _joined(operator.and_, [_any_way(term) for term in terms])
+def _either(ways: list[Sql]) -> Sql:
+    return joined(" || ", [way.wrapped("(", ")") for way in ways]).wrapped("(", ")")
 
 
-def _joined(join: Join, parts: list[Ask]) -> Ask:
-    """Two halves at a time: a chain of hundreds of words would be nested too deep to be compiled."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return join(_joined(join, parts[:middle]), _joined(join, parts[middle:]))
+def _any_way(term: text.Term) -> Sql:
+    phrase = f"phraseto_tsquery('{SEARCH_CONFIG}'::regconfig, %s)"
+    ways = _either([Sql(phrase, (words,)) for words in term.phrases])
+    # Forbidden is whatever stands there in any way.
+    return ways.wrapped("!!", "") if term.negated else ways
 
 
-def _any_way(term: text.Term) -> Ask:
-    ways: list[Ask] = [
-        TsQuery(phrase, config=SEARCH_CONFIG, search_type="phrase", invert=term.negated)
-        for phrase in term.phrases
-    ]
-    # Forbidden is whatever stands there in any way: not this and not that.
-    return _joined(operator.and_ if term.negated else operator.or_, ways)
-
-
-def _plain_conditions(query: SearchQuery) -> list[Q]:
-    """Filters that are one comparison each."""
+def _plain_conditions(query: SearchQuery) -> list[Sql]:
+    """Filters that are one comparison each; the dear ones last, for rows are tried in this order."""
     wanted = {
-        "tags__contains": list(query.tags) or None,
-        "metadata__contains": query.metadata or None,
-        "uploaded_by": query.uploaded_by or None,
-        "retention_policy": query.retention_policy or None,
-        "size__gte": query.min_size,
-        "size__lte": query.max_size,
-        "uploaded_at__gte": query.uploaded_after,
-        "uploaded_at__lte": query.uploaded_before,
-        "content_type": query.content_type or None,
-        "checksum": query.checksum.lower() or None,
-        "storage_element_id": query.element_id,
+        "uploaded_by = %s": query.uploaded_by or None,
+        "retention_policy = %s": query.retention_policy or None,
+        "content_type = %s": query.content_type or None,
+        "size >= %s": query.min_size,
+        "size <= %s": query.max_size,
+        "uploaded_at >= %s": query.uploaded_after,
+        "uploaded_at <= %s": query.uploaded_before,
+        "checksum = %s": query.checksum.lower() or None,
+        "storage_element_id = %s": query.element_id,
+        "tags @> %s::varchar(64)[]": list(query.tags) or None,
+        "metadata @> %s": Jsonb(dict(query.metadata)) if query.metadata else None,
     }
-    return [Q(**{name: value}) for name, value in wanted.items() if value is not None]
+    return [Sql(condition, (value,)) for condition, value in wanted.items() if value is not None]
 
 
-def _with_extension(found: FileRecordQuerySet, extension: str) -> FileRecordQuerySet:
+def _with_extension(extension: str) -> Sql:
     """The index knows the last part; `tar.gz` narrows it further."""
     key = name_key(extension.lstrip("."))
-    found = found.alias(extension=EXTENSION)
-    found = found.filter(Q(extension=key.rpartition(".")[2]))
-    return found.filter(Q(name_key__endswith=f".{key}")) if "." in key else found
+    last = Sql(f"{EXTENSION} = %s", (key.rpartition(".")[2],))
+    if "." not in key:
+        return last
+    ending = f".{key}"
+    tail = Sql(_WITHIN.format("RIGHT(name_key, %s)"), (len(ending), ending))
+    return joined(" AND ", [last, tail])
 
 
-def _asked(found: FileRecordQuerySet, query: SearchQuery) -> FileRecordQuerySet:
-    if not query.query:
-        return found
+def _asked(query: SearchQuery) -> Sql:
     if query.mode is SearchMode.FULLTEXT:
-        return found.filter(search_vector=tsquery(query))
+        return tsquery(query).wrapped("search_vector @@ ", "")
     if query.mode is SearchMode.EXACT:
-        return found.filter(name_key=name_key(query.query))
-    return _containing(found, query.query)
+        return Sql("name_key = %s", (name_key(query.query),))
+    return _containing(query.query)
 
 
-def _containing(found: FileRecordQuerySet, part: str) -> FileRecordQuerySet:
+def _containing(part: str) -> Sql:
     key = name_key(part)
     if len(key) > text.SHORT_CHARACTERS:
-        # The lookup escapes the wildcards of LIKE.
-        return found.filter(Q(name_key__contains=key))
+        return Sql("name_key LIKE %s", (f"%{text.as_like(key)}%",))
     word = text.leading_word(key)
     if not word:
-        return found.none()
-    starts = TsQuery(f"{word}:*", config="pg_catalog.simple", search_type="raw")
-    found = found.alias(name_words=NAME_WORDS).filter(Q(name_words=starts))
-    return found if word == key else found.filter(Q(name_key__regex=text.word_start_pattern(key)))
+        return Sql("FALSE")
+    starts = f"{NAME_WORDS} @@ to_tsquery('pg_catalog.simple'::regconfig, %s)"
+    # Where rows are read in order, most of them need not be cut into words.
+    found = [Sql(_WITHIN.format("name_key"), (key,)), Sql(starts, (f"{word}:*",))]
+    if word != key:
+        found.append(Sql("name_key ~ %s", (text.word_start_pattern(key),)))
+    return joined(" AND ", found)

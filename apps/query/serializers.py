@@ -8,7 +8,8 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
-from apps.query.search import RANKED_FILES, Hit, SearchPage
+from apps.query.search import Hit, SearchPage
+from apps.query.statements import RANKED_FILES
 from apps.registry.models import FileStatus, Retention
 from apps.registry.serializers import FileSerializer
 from artstore.api import StrictSerializer

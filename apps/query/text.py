@@ -13,6 +13,7 @@ from apps.registry.search_text import as_indexed
 _SEPARATORS = re.compile(r"[\]\s!-/:-@\[^_`{-~\\]+")
 _TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
 _WORD_START = re.compile(r"[^\W_]+")
+_LIKE_SPECIAL = re.compile(r"([\\%_])")
 _REGEX_SPECIAL = re.compile(r"([][\\.^$*+?(){}|])")
 # Up to here a substring has no trigram to look up; a word's beginning has.
 SHORT_CHARACTERS = 2
@@ -46,6 +47,11 @@ def _term(raw: str, negated: bool) -> Term | None:
     if not split:
         return None
     return Term((split,) if split == raw else (split, raw), negated)
+
+
+def as_like(text: str) -> str:
+    """`text` taken literally in a pattern of LIKE."""
+    return _LIKE_SPECIAL.sub(r"\\\1", text)
 
 
 def word_start_pattern(text: str) -> str:

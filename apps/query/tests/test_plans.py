@@ -1,7 +1,6 @@
 """At 100 000 rows every search mode and filter is answered from an index."""
 
 import datetime as dt
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 
-from apps.query import search
+from apps.query import search, statements
 from apps.query.asking import SearchMode, SearchQuery, SortBy
 from apps.query.tests import asked
 from apps.query.tests.made_records import make_records
@@ -43,9 +42,8 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", asked.ASKED)
 def test_no_search_scans_the_table(many_records: None, kind: str) -> None:
-    plans = search.plans(asked.query(kind, 1), NOW, format="json", analyze=True)
-    for text in plans.values():
-        plan = json.loads(text)[0]["Plan"]
+    plans = search.plans(asked.query(kind, 1), NOW, options=", ANALYZE")
+    for plan in plans.values():
         scans = [node for node in nodes_of(plan) if node["Node Type"] == "Seq Scan"]
         assert scans == []
         # A page reads rows in proportion to the page, or to what matches, not to the table.
@@ -55,9 +53,8 @@ def test_no_search_scans_the_table(many_records: None, kind: str) -> None:
 
 def test_two_letters_that_match_nothing_read_nothing(many_records: None) -> None:
     """A two-letter substring that matches nothing once scanned for 1.5 s."""
-    plans = search.plans(SearchQuery(query="qq"), NOW, format="json", analyze=True)
-    plan = json.loads(plans["page"])[0]["Plan"]
-    assert sum(node.get("Rows Removed by Filter", 0) for node in nodes_of(plan)) < 100
+    plans = search.plans(SearchQuery(query="qq"), NOW, options=", ANALYZE")
+    assert sum(node.get("Rows Removed by Filter", 0) for node in nodes_of(plans["page"])) < 100
 
 
 def test_totals_are_exact_up_to_ten_thousand_and_estimated_beyond(many_records: None) -> None:
@@ -79,8 +76,8 @@ def few_by_hand() -> int:
 
 def test_relevance_ranks_only_the_newest_thousand(many_records: None) -> None:
     page = search.run(SearchQuery(query="report", mode=FULL, limit=1000), NOW)
-    assert len(page.hits) == search.RANKED_FILES
-    assert page.total > search.RANKED_FILES
+    assert len(page.hits) == statements.RANKED_FILES
+    assert page.total > statements.RANKED_FILES
     newest = search.run(
         SearchQuery(query="report", mode=FULL, limit=1000, sort_by=SortBy.UPLOADED_AT), NOW
     )

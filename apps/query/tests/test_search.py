@@ -5,10 +5,12 @@ import uuid
 from typing import Any
 
 import pytest
-from django.db.models import F, Func, Value
+from django.db import connection
 
-from apps.query import search
+from apps.query import reading, search, statements
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
+from apps.query.errors import SearchTimedOut
+from apps.query.sql import Sql
 from apps.query.tests.made_files import NOW, stored
 from apps.registry.models import FileStatus
 from apps.registry.tests import make
@@ -26,16 +28,24 @@ def fulltext(text: str) -> set[str]:
     return set(names(query=text, mode=SearchMode.FULLTEXT))
 
 
-def _slow_in_order(page_rows: Any) -> Any:
+def _slow_in_order(page: Any) -> Any:
     """Reading in order takes longer than anybody hopes."""
 
-    def made(query: SearchQuery, now: dt.datetime, column: Any) -> Any:
-        rows = page_rows(query, now, column)
-        if column is F:
-            return rows.annotate(slept=Func(Value(0.05), function="pg_sleep"))
-        return rows
+    def made(query: SearchQuery, now: dt.datetime, in_order: bool = True) -> Sql:
+        rows: Sql = page(query, now, in_order)
+        slow = rows.wrapped("SELECT hits.* FROM pg_sleep(0.05), (", ") AS hits")
+        return slow if in_order else rows
 
     return made
+
+
+def _settings() -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select name, setting from pg_settings where name in"
+            " ('statement_timeout', 'enable_seqscan', 'work_mem', 'random_page_cost')"
+        )
+        return list(cursor.fetchall())
 
 
 class TestExact:
@@ -262,8 +272,83 @@ class TestFilters:
             in_order = names(sort_by=sort, **asked)
             with monkeypatch.context() as patched:
                 patched.setattr(search, "HOPED_SECONDS", 0.0)
-                patched.setattr(search, "_page_rows", _slow_in_order(search._page_rows))
+                patched.setattr(statements, "page", _slow_in_order(statements.page))
                 assert names(sort_by=sort, **asked) == in_order
+
+    @pytest.mark.parametrize("order", list(SortOrder))
+    @pytest.mark.parametrize("status", ["active", "expired"])
+    def test_a_page_by_relevance_is_the_same_for_few_matches_and_for_many(
+        self, monkeypatch: pytest.MonkeyPatch, order: SortOrder, status: str
+    ) -> None:
+        for number in range(12):
+            late = NOW if status == "expired" and number % 2 else None
+            said = status if not late else "active"
+            words = "report " * (1 + number % 3)
+            stored(f"{words}{number}.bin", age_days=number % 4, status=said, expires_at=late)
+        asked = SearchQuery(
+            query="report",
+            mode=SearchMode.FULLTEXT,
+            status=status,
+            sort_order=order,
+            limit=4,
+            offset=3,
+        )
+        few = search.run(asked, NOW)
+        assert (few.total, few.total_is_estimate, few.has_more) == (12, False, True)
+        monkeypatch.setattr(statements, "EXACT_TOTAL", 5)
+        many = search.run(asked, NOW)
+        assert many.hits == few.hits
+        assert len({hit.relevance for hit in few.hits}) > 1
+        assert (many.total >= 6, many.total_is_estimate, many.has_more) == (True, True, True)
+
+    def test_a_page_behind_the_last_match_by_relevance_still_has_the_total(self) -> None:
+        stored("report.bin")
+        asked = SearchQuery(query="report", mode=SearchMode.FULLTEXT, offset=3)
+        page = search.run(asked, NOW)
+        assert (page.hits, page.total, page.has_more) == ([], 1, False)
+        nothing = search.run(SearchQuery(query="nothing", mode=SearchMode.FULLTEXT), NOW)
+        assert (nothing.hits, nothing.total, nothing.has_more) == ([], 0, False)
+
+    def test_only_the_newest_matches_are_ranked_either_way(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(9):
+            stored(f"report {'report ' * number}{number}.bin", age_days=number)
+        monkeypatch.setattr(statements, "RANKED_FILES", 4)
+        asked = {"query": "report", "mode": SearchMode.FULLTEXT}
+        few = names(**asked)
+        monkeypatch.setattr(statements, "EXACT_TOTAL", 5)
+        assert names(**asked) == few
+        assert sorted(name[-5] for name in few) == ["0", "1", "2", "3"]
+
+
+class TestLimits:
+    def test_a_transaction_around_a_search_keeps_its_own_settings(self) -> None:
+        before = _settings()
+        assert names(query="report") == []
+        assert _settings() == before
+
+    def test_a_transaction_around_a_search_that_was_stopped_goes_on(self) -> None:
+        before = _settings()
+        with pytest.raises(SearchTimedOut):
+            reading.rows(Sql("SELECT pg_sleep(60)"), 0.01)
+        assert _settings() == before
+
+    @pytest.mark.django_db(transaction=True)
+    def test_the_limits_of_a_search_end_with_it(self) -> None:
+        before = _settings()
+        shown = reading.rows(Sql("SELECT current_setting('enable_seqscan')"))
+        assert shown == [("off",)]
+        with pytest.raises(SearchTimedOut):
+            reading.rows(Sql("SELECT pg_sleep(60)"), 0.01)
+        assert _settings() == before
+
+    def test_times_and_metadata_of_a_hit_are_those_of_its_record(self) -> None:
+        record = stored("a.bin", metadata={"k": [1, {"ё": None}]}, tags=["x", 'ё,"'])
+        [hit] = search.run(SearchQuery(), NOW).hits
+        for name in statements.COLUMNS:
+            assert getattr(hit.record, name) == getattr(record, name), name
+        assert hit.record.uploaded_at.utcoffset() == dt.timedelta(0)
 
 
 class TestPaging:

@@ -1,0 +1,172 @@
+"""From a search query to the statements that answer it: pages in their order, and counts.
+
+A page is read in the order of an index until it is full, or, written `in_order=False`, everything
+that matches is read and sorted. Runs nothing.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError as MalformedValue
+from django.utils.translation import gettext as _
+
+from apps.query import conditions
+from apps.query.asking import SearchQuery, SortBy
+from apps.query.sql import Sql, joined
+from apps.registry.attributes import RECORD_COLUMNS
+from apps.registry.models import FileRecord
+from artstore import paging
+
+EXACT_TOTAL = 10_000
+RANKED_FILES = 1000
+TABLE = FileRecord._meta.db_table
+# What is read of a file, in the model's order: all that an answer shows, and what names are ordered by.
+COLUMNS = tuple(
+    field.attname
+    for field in FileRecord._meta.concrete_fields
+    if field.attname in {*RECORD_COLUMNS, "storage_element_id", "name_key"}
+)
+_COLUMNS = ", ".join(COLUMNS)
+_RANK = "ts_rank(search_vector, "
+# The newest of them are ranked; of equal rank the newest come first.
+_NEWEST = "file_id, uploaded_at, search_vector"
+# What PostgreSQL cannot even be asked about.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def page(query: SearchQuery, now: dt.datetime, in_order: bool = True) -> Sql:
+    """One page and one row more, which tells whether it is the last."""
+    if query.sort is SortBy.RELEVANCE:
+        found = _select(_NEWEST, conditions.matches(query, now))
+        hits = _ranked(query, found, in_order)
+        return hits.wrapped("", f" ORDER BY {_by_relevance(query)}")
+    parts = conditions.alternatives(query, now)
+    if query.cursor is not None:
+        parts = [joined(" AND ", [part, _after(query)]) for part in parts]
+    order = _order(query, in_order)
+    # The order by name holds all that names are looked through by: nothing else is read of
+    # the rows that are passed over, if only ids are asked for.
+    together = len(parts) == 1 and query.sort is not SortBy.ORIGINAL_FILENAME
+    found = parts[0] if together else _heads(parts, order, query.offset + query.limit + 1)
+    rows = joined("", [_shown(query), found.wrapped(f" FROM {TABLE} WHERE ", f" ORDER BY {order}")])
+    return rows.wrapped("SELECT ", _window(query))
+
+
+def ranked_with_total(query: SearchQuery, now: dt.datetime) -> Sql:
+    """A page by relevance, each row behind the number of all that match: both are of one look-up.
+
+    There is a row without a file where nothing matches, and where more do than are counted.
+    """
+    found = _select(_NEWEST, conditions.matches(query, now))
+    few = f"SELECT {_NEWEST} FROM found WHERE (SELECT total FROM counted) <= {EXACT_TOTAL}"  # noqa: S608 - as above
+    hits = _ranked(query, Sql(few), in_order=True)
+    return joined(
+        "",
+        [
+            found.wrapped("WITH found AS MATERIALIZED (", f" LIMIT {EXACT_TOTAL + 1}), "),
+            Sql("counted AS MATERIALIZED (SELECT count(*) AS total FROM found) "),
+            hits.wrapped("SELECT total, hits.* FROM counted LEFT JOIN (", ") AS hits ON TRUE "),
+            Sql(f"ORDER BY {_by_relevance(query)}"),
+        ],
+    )
+
+
+def count(query: SearchQuery, most: int, now: dt.datetime) -> Sql:
+    """How many files match, or `most` when there are more."""
+    found = every(query, now).wrapped("", f" LIMIT {most}")
+    return found.wrapped("SELECT count(*) FROM (", ") AS found")
+
+
+def every(query: SearchQuery, now: dt.datetime) -> Sql:
+    """All that matches: what the planner is asked about."""
+    return _select("file_id", conditions.matches(query, now))
+
+
+def cursor(query: SearchQuery, last: FileRecord) -> str:
+    """Where the page after this row begins."""
+    value: Any = getattr(last, _sorted_by(query))
+    return paging.encode_cursor([str(query.sort), query.descending, value, last.file_id])
+
+
+def _select(columns: str, condition: Sql) -> Sql:
+    return condition.wrapped(f"SELECT {columns} FROM {TABLE} WHERE ", "")  # noqa: S608 - names of ours
+
+
+def _shown(query: SearchQuery) -> Sql:
+    if not query.is_ranked:
+        return Sql(_COLUMNS)
+    return conditions.tsquery(query).wrapped(f"{_COLUMNS}, {_RANK}", ") AS relevance")
+
+
+def _window(query: SearchQuery) -> str:
+    return f" LIMIT {query.limit + 1} OFFSET {query.offset}"
+
+
+def _ranked(query: SearchQuery, found: Sql, in_order: bool) -> Sql:
+    """The page of what was found; the rest of each row is read only of those on it."""
+    uploaded_at = _column("uploaded_at", in_order)
+    newest = found.wrapped("(", f" ORDER BY {uploaded_at} DESC, file_id DESC LIMIT {RANKED_FILES})")
+    rank = conditions.tsquery(query).wrapped(
+        f"SELECT file_id AS ranked_id, {_RANK}", ") AS relevance FROM "
+    )
+    order = _by_relevance(query)
+    best = joined("", [rank, newest]).wrapped("(", f" AS newest ORDER BY {order}{_window(query)})")
+    rows = f"SELECT {_COLUMNS}, relevance FROM "  # noqa: S608 - names of ours
+    return best.wrapped(rows, f" AS best JOIN {TABLE} ON file_id = ranked_id")
+
+
+def _by_relevance(query: SearchQuery) -> str:
+    """Every order ends with the id, so that it is total."""
+    way = "DESC" if query.descending else "ASC"
+    return f"relevance {way}, uploaded_at DESC, file_id {way}"
+
+
+def _order(query: SearchQuery, in_order: bool) -> str:
+    """As `_by_relevance`."""
+    way = "DESC" if query.descending else "ASC"
+    return f"{_column(_sorted_by(query), in_order)} {way}, file_id {way}"
+
+
+def _column(name: str, in_order: bool) -> str:
+    """The column; else as no index has it, so that nothing is read in its order."""
+    return name if in_order else f"COALESCE({name}, {name})"
+
+
+def _sorted_by(query: SearchQuery) -> str:
+    """The column behind an order: names are ordered without regard to case."""
+    return "name_key" if query.sort is SortBy.ORIGINAL_FILENAME else str(query.sort)
+
+
+def _heads(parts: Sequence[Sql], order: str, files: int) -> Sql:
+    """So many from the head of each part, each read in order from its own index."""
+    end = f" ORDER BY {order} LIMIT {files})"
+    heads = [_select("file_id", part).wrapped("(", end) for part in parts]
+    return joined(" UNION ALL ", heads).wrapped("file_id IN (", ")")
+
+
+def _after(query: SearchQuery) -> Sql:
+    """Rows behind the cursor. Written so that the first comparison can bound an index scan."""
+    order = str(query.sort_by or query.sort), query.descending
+    values = paging.decode_cursor(query.cursor or "", 4)
+    if (values[0], values[1]) != order:
+        raise paging.bad_parameter("cursor", _("This cursor belongs to a search in another order."))
+    step = "<" if query.descending else ">"
+    name, (value, file_id) = _sorted_by(query), values[2:]
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise paging.bad_parameter("cursor", _("This is not a cursor this search gave out."))
+    try:
+        value, file_id = _as_stored(name, value), _as_stored("file_id", file_id)
+    except (ValueError, TypeError, OverflowError, MalformedValue) as failure:
+        raise paging.bad_parameter(
+            "cursor", _("This is not a cursor this search gave out.")
+        ) from failure
+    behind = f"{name} {step}= %s AND ({name} {step} %s OR file_id {step} %s)"
+    return Sql(behind, (value, value, file_id))
+
+
+def _as_stored(column: str, value: Any) -> Any:
+    field: Any = FileRecord._meta.get_field(column)
+    field = getattr(field, "output_field", field)
+    return field.get_prep_value(field.to_python(value))
