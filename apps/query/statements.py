@@ -30,8 +30,6 @@ COLUMNS = tuple(
 )
 _COLUMNS = ", ".join(COLUMNS)
 _RANK = "ts_rank(search_vector, "
-# The newest of them are ranked; of equal rank the newest come first.
-_NEWEST = "file_id, uploaded_at, search_vector"
 # What PostgreSQL cannot even be asked about.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -39,9 +37,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def page(query: SearchQuery, now: dt.datetime, in_order: bool = True) -> Sql:
     """One page and one row more, which tells whether it is the last."""
     if query.sort is SortBy.RELEVANCE:
-        found = _select(_NEWEST, conditions.matches(query, now))
-        hits = _ranked(query, found, in_order)
-        return hits.wrapped("", f" ORDER BY {_by_relevance(query)}")
+        return _ranked(query, now, in_order)
     parts = conditions.alternatives(query, now)
     if query.cursor is not None:
         parts = [joined(" AND ", [part, _after(query)]) for part in parts]
@@ -59,23 +55,33 @@ def ranked_with_total(query: SearchQuery, now: dt.datetime) -> Sql:
 
     There is a row without a file where nothing matches, and where more do than are counted.
     """
-    found = _select(_NEWEST, conditions.matches(query, now))
-    few = f"SELECT {_NEWEST} FROM found WHERE (SELECT total FROM counted) <= {EXACT_TOTAL}"  # noqa: S608 - as above
-    hits = _ranked(query, Sql(few), in_order=True)
+    matches = conditions.matches(query, now)
+    found = _select("file_id AS id, uploaded_at AS at", matches, f" LIMIT {EXACT_TOTAL + 1}")
+    newest = (
+        f"file_id IN (SELECT id FROM found WHERE (SELECT total FROM counted) <= {EXACT_TOTAL}"  # noqa: S608 - as above
+        f" ORDER BY at DESC, id DESC LIMIT {RANKED_FILES})"
+    )
+    order = f" ORDER BY {_by_relevance(query)}"
+    shown = _shown(query).wrapped("SELECT ", f" FROM {TABLE} WHERE {newest}{order}{_window(query)}")
     return joined(
         "",
         [
-            found.wrapped("WITH found AS MATERIALIZED (", f" LIMIT {EXACT_TOTAL + 1}), "),
+            found.wrapped("WITH found AS MATERIALIZED (", "), "),
             Sql("counted AS MATERIALIZED (SELECT count(*) AS total FROM found) "),
-            hits.wrapped("SELECT total, hits.* FROM counted LEFT JOIN (", ") AS hits ON TRUE "),
-            Sql(f"ORDER BY {_by_relevance(query)}"),
+            shown.wrapped("SELECT total, hits.* FROM counted LEFT JOIN (", ") AS hits ON TRUE"),
+            Sql(order),
         ],
     )
 
 
 def count(query: SearchQuery, most: int, now: dt.datetime) -> Sql:
     """How many files match, or `most` when there are more."""
-    found = every(query, now).wrapped("", f" LIMIT {most}")
+    parts = conditions.alternatives(query, now)
+    if query.query or query.filename:
+        # Words are looked up once.
+        parts = [conditions.matches(query, now)]
+    selected = [_select("file_id", part) for part in parts]
+    found = joined(" UNION ALL ", selected).wrapped("", f" LIMIT {most}")
     return found.wrapped("SELECT count(*) FROM (", ") AS found")
 
 
@@ -90,8 +96,8 @@ def cursor(query: SearchQuery, last: FileRecord) -> str:
     return paging.encode_cursor([str(query.sort), query.descending, value, last.file_id])
 
 
-def _select(columns: str, condition: Sql) -> Sql:
-    return condition.wrapped(f"SELECT {columns} FROM {TABLE} WHERE ", "")  # noqa: S608 - names of ours
+def _select(columns: str, condition: Sql, end: str = "") -> Sql:
+    return condition.wrapped(f"SELECT {columns} FROM {TABLE} WHERE ", end)  # noqa: S608 - names of ours
 
 
 def _shown(query: SearchQuery) -> Sql:
@@ -104,17 +110,15 @@ def _window(query: SearchQuery) -> str:
     return f" LIMIT {query.limit + 1} OFFSET {query.offset}"
 
 
-def _ranked(query: SearchQuery, found: Sql, in_order: bool) -> Sql:
-    """The page of what was found; the rest of each row is read only of those on it."""
-    uploaded_at = _column("uploaded_at", in_order)
-    newest = found.wrapped("(", f" ORDER BY {uploaded_at} DESC, file_id DESC LIMIT {RANKED_FILES})")
-    rank = conditions.tsquery(query).wrapped(
-        f"SELECT file_id AS ranked_id, {_RANK}", ") AS relevance FROM "
-    )
-    order = _by_relevance(query)
-    best = joined("", [rank, newest]).wrapped("(", f" AS newest ORDER BY {order}{_window(query)})")
-    rows = f"SELECT {_COLUMNS}, relevance FROM "  # noqa: S608 - names of ours
-    return best.wrapped(rows, f" AS best JOIN {TABLE} ON file_id = ranked_id")
+def _ranked(query: SearchQuery, now: dt.datetime, in_order: bool) -> Sql:
+    """The newest are ranked; the rest of each row is read only of those on the page."""
+    newest = f" ORDER BY {_column('uploaded_at', in_order)} DESC, file_id DESC LIMIT {RANKED_FILES}"
+    found = _select("file_id, uploaded_at, search_vector", conditions.matches(query, now), newest)
+    rank = conditions.tsquery(query).wrapped(f"SELECT file_id AS id, {_RANK}", ") AS relevance")
+    order = f" ORDER BY {_by_relevance(query)}"
+    best = joined("", [rank, found.wrapped(" FROM (", f") AS newest{order}{_window(query)}")])
+    shown = f"SELECT {_COLUMNS}, relevance FROM ("  # noqa: S608 - names of ours
+    return best.wrapped(shown, f") AS best JOIN {TABLE} ON file_id = id{order}")
 
 
 def _by_relevance(query: SearchQuery) -> str:
@@ -142,7 +146,7 @@ def _sorted_by(query: SearchQuery) -> str:
 def _heads(parts: Sequence[Sql], order: str, files: int) -> Sql:
     """So many from the head of each part, each read in order from its own index."""
     end = f" ORDER BY {order} LIMIT {files})"
-    heads = [_select("file_id", part).wrapped("(", end) for part in parts]
+    heads = [_select("file_id", part, end).wrapped("(", "") for part in parts]
     return joined(" UNION ALL ", heads).wrapped("file_id IN (", ")")
 
 

@@ -244,8 +244,12 @@ class TestFilters:
         stored("deleted.bin", status=FileStatus.DELETED, expires_at=NOW)
         assert names() == ["early.bin"]
         assert names(status="expired") == ["late.bin", "said.bin"]
+        assert names(status="expired", query="i") == []
+        assert names(status="expired", query="said") == ["said.bin"]
         page = search.run(SearchQuery(status="expired", limit=1), NOW)
         assert (page.total, page.has_more) == (2, True)
+        worded = search.run(SearchQuery(status="expired", query="bin", limit=1), NOW)
+        assert (worded.total, worded.has_more) == (2, True)
         rest = search.run(SearchQuery(status="expired", cursor=page.next_cursor), NOW)
         assert [hit.record.original_filename for hit in rest.hits] == ["said.bin"]
         ranked = SearchQuery(status="expired", query="bin", mode=SearchMode.FULLTEXT)
