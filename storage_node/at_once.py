@@ -11,13 +11,13 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
+from datetime import datetime
 
 from storage_node.answers import raw_headers
 from storage_node.api import DOWNLOAD_FILE, READ_FILES
 from storage_node.api_downloads import whole_headers
-from storage_node.attributes import FileAttributes
 from storage_node.call import Call, Node, request_id_of
+from storage_node.content import Seen
 from storage_node.drafts import parse_file_id
 from storage_node.errors import NodeError
 
@@ -37,10 +37,11 @@ Note = Callable[[Call, str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The headers that follow from a file's attributes; good for these very attributes only."""
+    """The headers that follow from a file's attributes; good for these very attributes only. `seen` is None for a file
+    that is not in its place yet: such a head is used once."""
 
-    file_id: UUID
-    attributes: FileAttributes
+    seen: Seen | None
+    id_text: str
     raw: bytes
 
 
@@ -63,45 +64,46 @@ class AtOnce:
         authorization = given.get(b"authorization")
         if authorization is None or not _OUT_OF_THE_ORDINARY.isdisjoint(given):
             return None
-        call = Call(request_id_of(given), given, route=DOWNLOAD_FILE)
-        call.principal = self._node.check.known(authorization, READ_FILES, self._node.clock())
+        call, now = Call(request_id_of(given), given, route=DOWNLOAD_FILE), self._node.clock()
+        call.principal = self._node.check.known(authorization, READ_FILES, now)
         if call.principal is None:
             return None
         try:
-            found = self._read(target[len(_BEFORE) : -len(_AFTER)])
+            found = self._read(target[len(_BEFORE) : -len(_AFTER)], now)
         except (NodeError, OSError, sqlite3.Error):
             return None
         if found is None:
             return None
         head, body = found
-        call.file_id = head.attributes.id_text
+        call.file_id = head.id_text
         call.status, call.bytes_out = 200, len(body)
         self._note(call, "GET", target.decode("ascii"))
         own = b"x-request-id: %b\r\n\r\n" % call.request_id.encode()
         return [head.raw, self._standing_raw(), own, body]
 
-    def _read(self, text: bytes) -> tuple[_Head, bytes] | None:
+    def _read(self, text: bytes, now: datetime) -> tuple[_Head, bytes] | None:
         """The file's headers and bytes. None for one that is large or not as long as it was stored."""
-        head = self._heads.get(text)
-        file_id = parse_file_id(text.decode("latin-1")) if head is None else head.file_id
-        with self._node.store.open_content(file_id, self._node.clock()) as content:
-            attributes = content.attributes
+        head, store = self._heads.get(text), self._node.store
+        if head is not None and head.seen is not None:
+            again = store.read_again(head.seen, now)
+            if again is not None:
+                return head, again
+        with store.open_content(parse_file_id(text.decode("latin-1")), now) as content:
+            attributes, seen = content.attributes, content.seen
             if attributes.size > LARGEST_BYTES:
                 return None
             body = os.pread(content.fd, attributes.size, 0)
         if len(body) != attributes.size:
             return None
-        if head is None or head.attributes is not attributes:
-            head = self._keep(
-                text, _Head(file_id, attributes, raw_headers(whole_headers(attributes)))
-            )
+        head = _Head(seen, attributes.id_text, raw_headers(whole_headers(attributes)))
+        if seen is not None:
+            self._keep(text, head)
         return head, body
 
-    def _keep(self, text: bytes, head: _Head) -> _Head:
+    def _keep(self, text: bytes, head: _Head) -> None:
         self._heads[text] = head
         if len(self._heads) > HEADS_KEPT:
             self._heads.popitem(last=False)
-        return head
 
     def _standing_raw(self) -> bytes:
         headers = self._node.standing_headers()

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -10,15 +11,25 @@ from storage_node.attributes import FileAttributes
 from storage_node.disk import Disk
 from storage_node.errors import FileDamaged, InternalError
 from storage_node.index_schema import Row
+from storage_node.names import content_path
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where the bytes of a file were found, by the row that said so: good as long as that row is the file's."""
+
+    row: Row
+    path: str
 
 
 class Content:
     """A descriptor and what it is of. Close it, or use it as a context."""
 
-    def __init__(self, fd: int, attributes: FileAttributes) -> None:
+    def __init__(self, fd: int, attributes: FileAttributes, seen: "Seen | None" = None) -> None:
         self.fd = fd
         self.attributes = attributes
         self.size_bytes = attributes.size
+        self.seen = seen
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes at `offset`; fewer only when the file ends or the kernel hands out less at once."""
@@ -49,6 +60,16 @@ def content_in_memory(file: FileAttributes, body: bytes) -> Content:
     return Content(fd, file)
 
 
+def read_again(disk: Disk, seen: Seen) -> bytes | None:
+    """The whole of a small file in as few steps as there are; None where `open_content` has to say what is wrong."""
+    try:
+        # One byte more than there should be shows a file that has grown.
+        body = disk.medium.read_start(seen.path, seen.row.size + 1)
+    except OSError:
+        return None
+    return body if len(body) == seen.row.size else None
+
+
 def open_content(disk: Disk, row: Row, found_damaged: Callable[[str], None]) -> Content:
     """Opens the bytes; raises `FileDamaged` rather than give wrong ones, and tells `found_damaged` what is new about that."""
     file = row.file
@@ -57,7 +78,8 @@ def open_content(disk: Disk, row: Row, found_damaged: Callable[[str], None]) -> 
             f"Download was refused: {row.file_id} is damaged ({row.damage}). An operator has to look."
         )
     try:
-        fd = disk.open_content(row.file_id, file.stored_name)
+        path = content_path(row.file_id, file.stored_name)
+        fd = disk.medium.open_read(path)
     except FileNotFoundError:
         found_damaged("missing_file")
         raise FileDamaged(
@@ -77,4 +99,4 @@ def open_content(disk: Disk, row: Row, found_damaged: Callable[[str], None]) -> 
         raise FileDamaged(
             f"Download was refused: {row.file_id} is not as long as it was stored. Run reconcile."
         )
-    return Content(fd, file)
+    return Content(fd, file, Seen(row, path))

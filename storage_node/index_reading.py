@@ -156,6 +156,10 @@ class Reading:
         self._remembered.keep(row, moment)
         return row
 
+    def remembered(self, file_id: UUID) -> Row | None:
+        """The row of a file if it was asked for lately, the same object as long as nothing about the file has changed."""
+        return self._remembered.get(file_id)
+
     def row_or_ending(self, file_id: UUID) -> tuple[Row | None, str | None]:
         """`find`, and `tombstone_status` where there is no row; for an id never heard of one question instead of two."""
         row = self._remembered.get(file_id)

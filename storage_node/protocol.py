@@ -180,15 +180,20 @@ class NodeProtocol(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        """A header block begins; its clock does too."""
-        super().on_message_begin()
+        """A header block begins; its clock does too. What only an ASGI task needs is made in `_complete_scope`."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_headers = True
         self._headers_since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header is kept; a trailer after the body is only counted."""
         if self._in_headers:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
             return
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > HEADER_LIMIT_BYTES:
@@ -196,7 +201,9 @@ class NodeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A header block is whole: check its size once more (it may have come in one piece), then serve it."""
-        size_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        size_bytes = len(self.url) + 4 * len(self.headers)
+        for name, value in self.headers:
+            size_bytes += len(name) + len(value)
         self._in_headers = False
         self._header_bytes = 0
         if size_bytes > HEADER_LIMIT_BYTES:
@@ -255,7 +262,12 @@ class NodeProtocol(HttpToolsProtocol):
 
     def _complete_scope(self) -> None:
         """Target to path and query; an unparsable one raises here and becomes a 400 like any parse error."""
-        target = httptools.parse_url(self.url)
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        # The base makes the scope where a message begins; it and what is known by now come together here.
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        target = httptools.parse_url(url)
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         path = target.path.decode("ascii")

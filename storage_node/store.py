@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Protocol
 from uuid import UUID
 
-from storage_node.attributes import AttributesPatch, FileAttributes, UploadDraft
+from storage_node.attributes import AttributesPatch, FileAttributes, UploadDraft, stamp
 from storage_node.capacity import Capacity, Room
 from storage_node.change import Answer, Change
 from storage_node.changes import (
@@ -31,7 +31,8 @@ from storage_node.checkpoint import Checkpointer
 from storage_node.clock_trust import ClockTrust
 from storage_node.committer import Committer
 from storage_node.content import Content as Content
-from storage_node.content import content_in_memory, open_content
+from storage_node.content import Seen, content_in_memory, open_content
+from storage_node.content import read_again as read_content_again
 from storage_node.directory import NodeDirectory
 from storage_node.disk import MODE_FILE, NODE_FILE
 from storage_node.element import Element
@@ -279,6 +280,22 @@ class Store:
             return content_in_memory(file, body)
         return open_content(
             self.element.disk, row, lambda finding: self._found_damaged(row, finding, now)
+        )
+
+    def read_again(self, seen: Seen, now: datetime) -> bytes | None:
+        """The whole of a small file that was opened before; None where anything may have changed since: then open it."""
+        row, element = seen.row, self.element
+        if (
+            element.reading.remembered(row.file_id) is not row
+            or row.file_id in self.committer.bodies
+        ):
+            return None
+        if row.expires_at is not None and row.expires_at <= stamp(now):
+            return None
+        return (
+            read_content_again(element.disk, seen)
+            if element.mode.allows(Operation.DOWNLOAD)
+            else None
         )
 
     def _found_damaged(self, row: Row, finding: str, now: datetime) -> None:

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,16 +67,31 @@ def test_a_file_past_its_time_is_gone_whether_or_not_it_was_downloaded_before(
     assert error_of(gone) == (410, "FILE_GONE")
 
 
-def test_a_file_cut_on_the_disk_is_damaged_and_not_short(
-    node: NodeProcess, api: NodeSession
+def cut(content: Path) -> None:
+    os.truncate(content, 100)
+
+
+def grown(content: Path) -> None:
+    with content.open("ab") as file:
+        file.write(b"more")
+
+
+def removed(content: Path) -> None:
+    content.unlink()
+
+
+@pytest.mark.parametrize("harm", [cut, grown, removed])
+def test_a_file_harmed_on_the_disk_is_damaged_however_often_it_was_downloaded(
+    node: NodeProcess, api: NodeSession, harm: Callable[[Path], None]
 ) -> None:
     file_id = stored(api, b"x" * 4096)
+    address = f"/api/v1/files/{file_id}/download"
     leaf = node.data_dir / "files" / file_id[:2] / file_id[2:4]
-    content = eventually(
-        lambda: [path for path in leaf.glob(f"*{file_id}*") if path.stat().st_size == 4096]
-    )[0]
-    os.truncate(content, 100)
-    assert error_of(api.get(f"/api/v1/files/{file_id}/download")) == (409, "FILE_DAMAGED")
+    content = eventually(lambda: list(leaf.glob(f"[!.]*{file_id}.bin")))[0]
+    for _ in range(3):
+        assert api.get(address).content == b"x" * 4096
+    harm(content)
+    assert error_of(api.get(address)) == (409, "FILE_DAMAGED")
 
 
 def test_a_token_without_the_scope_or_without_time_left_is_refused_as_ever(
