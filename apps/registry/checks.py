@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core import checks
 from django.db.models.functions import Now
 
-from apps.registry.models import WorkerHeartbeat
+from apps.registry.models import WaitingIndex, WorkerHeartbeat
 from artstore import health
 
 _SILENT = dt.timedelta(minutes=2)
@@ -67,4 +67,13 @@ def check_workers() -> None:
         raise health.Degraded("no background worker gave a sign of life lately")
 
 
+def check_indexes() -> None:
+    """Readiness: all is found meanwhile, but by words, tags and metadata slowly or too slowly."""
+    if WaitingIndex.objects.exists():
+        raise health.Degraded(
+            "search indexes are built when the first load of an element has ended"
+        )
+
+
 health.CHECKS.setdefault("workers", check_workers)
+health.CHECKS.setdefault("indexes", check_indexes)

@@ -1,4 +1,4 @@
-"""The nouns: storage elements, file records, sync runs and worker heartbeats.
+"""The nouns: storage elements, file records, sync runs, indexes that wait, and worker heartbeats.
 
 A noun guards its own status: every move is one conditional UPDATE whose row count decides, so two
 processes can never both make it. Leases and activation are timed by the database's clock, which
@@ -82,8 +82,7 @@ class StorageElement(models.Model):
     last_full_sync_at = models.DateTimeField(null=True)
     # Why the next sync has to read everything; empty when changes are enough.
     full_sync_reason = models.CharField(max_length=200, blank=True, default="")
-    # By how much the records differed from the element's totals after the last full sync
-    # (rejected items), and how often running a changes sync found another difference.
+    # What totals differed by after the last full sync (rejected items), and how often since by anything else.
     known_gap = models.JSONField(default=list)
     totals_disagreed = models.PositiveSmallIntegerField(default=0)
     lazy_window_started_at = models.DateTimeField(null=True)
@@ -456,6 +455,16 @@ class SeenFile(models.Model):
 
     def __str__(self) -> str:
         return str(self.file_id)
+
+
+class WaitingIndex(models.Model):
+    """An index of the records that a first load left out, and that is to be built; see `indexes`."""
+
+    name = models.CharField(primary_key=True, max_length=63)
+    definition = models.TextField()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class WorkerHeartbeat(models.Model):

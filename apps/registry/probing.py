@@ -182,5 +182,10 @@ def _figures(info: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
+def listed_files(info: dict[str, Any]) -> int:
+    """How many active files the node counts; 0 where it does not say."""
+    return int(_figures(info).get("file_count", 0))
+
+
 def _count(value: Any) -> int:
     return min(value, 2**63 - 1) if type(value) is int and value > 0 else 0

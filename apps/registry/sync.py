@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from apps.registry import applying, credentials, feed, metrics, probing
+from apps.registry import applying, credentials, feed, indexes, metrics, probing
 from apps.registry.applying import Applied, Scope
 from apps.registry.credentials import Clock
 from apps.registry.errors import (
@@ -140,6 +140,7 @@ def run(run_id: uuid.UUID, clock: Clock = timezone.now) -> SyncReport | None:
         SyncRun.finish(run_id, lease, SyncStatus.FAILED, _("The element was removed."))
     else:
         _guarded(_Run(row, row.storage_element, lease, clock))
+        indexes.build_due()
     row.refresh_from_db()
     report = SyncReport(row, time.monotonic() - started)
     _tell(report)
@@ -216,6 +217,7 @@ class _Run:
         self.scope = self._scope(new_epoch=new_epoch)
         self._note_start(epoch)
         if self.run.kind == SyncKind.FULL:
+            self._prepare_for(probing.listed_files(info.body))
             self._full(epoch)
             return
         try:
@@ -245,6 +247,14 @@ class _Run:
         if not updated:
             raise RunLost
         StorageElement.objects.filter(pk=self.element.pk).update(last_sync_at=Now())
+
+    def _prepare_for(self, files: int) -> None:
+        """A first load of many files leaves out what is cheaper built at its end."""
+        least = settings.ARTSTORE_FIRST_LOAD_FILES
+        if self.scope.fresh and least and files >= least:
+            with transaction.atomic():
+                self._hold()
+                indexes.leave_out()
 
     # --- changes ---
 

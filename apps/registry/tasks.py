@@ -9,7 +9,7 @@ from celery import shared_task, signals
 from django.db import transaction
 from django.utils import timezone
 
-from apps.registry import probing, rounds, sync
+from apps.registry import indexes, probing, rounds, sync
 from apps.registry.heartbeat import Heart
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,14 @@ def start_due_syncs() -> None:
         enqueue_sync(run_id)
     if due.abandoned:
         logger.warning("sync runs without a worker closed: %d", due.abandoned)
+    if indexes.due():
+        build_indexes.delay()
+
+
+@shared_task(name="registry.build_indexes", ignore_result=True, acks_late=True)
+def build_indexes() -> None:
+    """What a first load left out, when its worker did not come to build it. No time limit: it grows with the records."""
+    indexes.build_due()
 
 
 @shared_task(name="registry.probe_elements", ignore_result=True, time_limit=300)

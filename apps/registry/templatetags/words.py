@@ -58,9 +58,16 @@ DELETION_REASONS = {
     "element_removed": _("Its element was removed"),
 }
 
-DEPENDENCIES = {"database": _("Database"), "workers": _("Background workers")}
+DEPENDENCIES = {
+    "database": _("Database"),
+    "workers": _("Background workers"),
+    "indexes": _("Search indexes"),
+}
 # What health checks say, here so that it has words in every language.
-SAID_BY_CHECKS = (_("no background worker gave a sign of life lately"),)
+SAID_BY_CHECKS = (
+    _("no background worker gave a sign of life lately"),
+    _("search indexes are built when the first load of an element has ended"),
+)
 # And what nodes say of their disks.
 SAID_BY_NODES = (
     _("the disk failed (%(error)s)"),

@@ -1,0 +1,115 @@
+"""Indexes that a first load leaves out and builds at its end: the GIN ones, of what is searched by words, tags and metadata.
+
+They cost half of what a record costs PostgreSQL, and a third of that when they are built over a full table. Whose they are
+and what is in them is the catalogue's word; what was left out stands in `WaitingIndex`, written in the transaction that drops
+it, so whoever looks next builds it, should this process die: the end of any sync, beat, or a migration. Which runs may
+leave indexes out is `sync`'s to say.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+
+from apps.registry.models import FileRecord, SyncKind, SyncRun, SyncStatus, WaitingIndex
+
+logger = logging.getLogger(__name__)
+
+# Never waited for longer by a load, nor by uploads and searches behind it: it can do with its indexes.
+_PATIENCE = "SET LOCAL lock_timeout = '2s'"
+_LOCK = "LOCK TABLE registry_filerecord IN ACCESS EXCLUSIVE MODE"
+_LEFT_OUT = """
+SELECT c.relname, pg_get_indexdef(c.oid)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+WHERE i.indrelid = 'registry_filerecord'::regclass AND a.amname = 'gin'
+"""
+_IS_VALID = """
+SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'registry_filerecord'::regclass AND c.relname = %s
+"""
+# Any number that nothing else of ours locks.
+_BUILDER = 0x41727453746F7265 + 2
+
+
+def leave_out() -> None:
+    """Drop them until `build_waiting`, if there is no record at all; otherwise, or where it cannot be had, change nothing.
+
+    For a run that is written down as running and full, within its transaction.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_PATIENCE)
+            cursor.execute(_LOCK)
+            if FileRecord.objects.exists():
+                return
+            cursor.execute(_LEFT_OUT)
+            found = [WaitingIndex(name=name, definition=text) for name, text in cursor.fetchall()]
+            WaitingIndex.objects.bulk_create(
+                found, update_conflicts=True, unique_fields=["name"], update_fields=["definition"]
+            )
+            for index in found:
+                cursor.execute(f'DROP INDEX "{index.name}"')
+    except DatabaseError:
+        logger.warning("a first load goes on with every index", exc_info=True)
+
+
+def due() -> bool:
+    """Whether some wait, and no run that might still be a first load is open."""
+    loads = SyncRun.objects.filter(status=SyncStatus.RUNNING, kind=SyncKind.FULL)
+    return WaitingIndex.objects.exists() and not loads.exists()
+
+
+def build_due() -> None:
+    """Build what waits, once the last of the loads has ended; a failure is left to the next who looks."""
+    try:
+        if due():
+            _build()
+    except DatabaseError:
+        logger.exception("indexes of the records wait to be built and could not be")
+
+
+def build_before_migrating(
+    sender: Any,  # noqa: ARG001 - Django's signature
+    plan: list[Any],
+    **_kwargs: Any,
+) -> None:
+    """Migrations expect the indexes that earlier ones made."""
+    table = WaitingIndex._meta.db_table
+    if plan and table in connection.introspection.table_names() and WaitingIndex.objects.exists():
+        _build()
+
+
+def _build() -> None:
+    """Without holding up uploads: `CONCURRENTLY`."""
+    with _alone() as alone, connection.cursor() as cursor:
+        if not alone:
+            return
+        for index in WaitingIndex.objects.order_by("name"):
+            cursor.execute(_IS_VALID, [index.name])
+            found = cursor.fetchone()
+            if not (found and found[0]):
+                # A build that was broken off leaves an invalid one of the name.
+                cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{index.name}"')
+                cursor.execute(index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+            index.delete()
+        # What is indexed of an expression has statistics only after this.
+        cursor.execute("ANALYZE registry_filerecord")
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether nobody else builds; asked, not waited for: who waits in a statement holds up a concurrent build."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_BUILDER])
+        alone = bool(cursor.fetchone()[0])
+        if not alone:
+            yield False
+            return
+        try:
+            cursor.execute("SET maintenance_work_mem = '256MB'")
+            yield True
+        finally:
+            cursor.execute("RESET maintenance_work_mem")
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_BUILDER])

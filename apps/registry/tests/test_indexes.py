@@ -1,0 +1,361 @@
+"""A first load leaves search indexes out and builds them at its end, whoever dies in between."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from apps.registry import applying, checks, feed, indexes, rebuilding, rounds, sync, tasks
+from apps.registry.models import FileRecord, SyncRun, WaitingIndex
+from apps.registry.tests import make
+from apps.registry.tests.worker_process import WorkerProcess, own_database_url
+from artstore import database, health
+from artstore.tests.live import eventually
+
+PATIENCE_SECONDS = 120
+
+
+def asked(statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def usable() -> dict[str, str]:
+    """The search indexes there are, by name."""
+    return dict(
+        asked(
+            "SELECT c.relname, pg_get_indexdef(c.oid) FROM pg_index i"
+            " JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam"
+            " WHERE i.indrelid = 'registry_filerecord'::regclass AND a.amname = 'gin'"
+            " AND i.indisvalid"
+        )
+    )
+
+
+@pytest.fixture
+def before(keys: None, settings: Any) -> Iterator[dict[str, str]]:
+    """The search indexes of every test, and back again after this one; two files are many here."""
+    settings.ARTSTORE_FIRST_LOAD_FILES = 2
+    found = usable()
+    assert len(found) == 5
+    yield found
+    SyncRun.objects.all().delete()
+    indexes.build_due()
+    assert usable() == found
+
+
+@pytest.fixture
+def loading(site: Any) -> Any:
+    """An element with two files, of none of which there is a record."""
+    site.files = [site.put(tags=["blue"]), site.put()]
+    return site
+
+
+@pytest.fixture
+def during(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """`during(act)`: it happens before the first page of the next run is applied."""
+
+    def plan(act: Callable[[], None]) -> None:
+        def first(page: feed.Page, scope: applying.Scope) -> applying.Applied:
+            if not done:
+                done.append(True)
+                # As another process does it: this one holds the run.
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(_apart, act).result()
+            return apply_page(page, scope)
+
+        done: list[bool] = []
+        apply_page = applying.apply_page
+        monkeypatch.setattr(applying, "apply_page", first)
+
+    return plan
+
+
+def _apart(act: Callable[[], None]) -> None:
+    try:
+        act()
+    finally:
+        database.release()
+
+
+def test_a_first_load_leaves_search_indexes_out_and_ends_with_all_of_them(
+    before: dict[str, str], loading: Any, during: Callable[..., None]
+) -> None:
+    seen: list[Any] = []
+    during(lambda: seen.extend([usable(), {one.name for one in WaitingIndex.objects.all()}]))
+    run = loading.sync(full=True)
+    assert (run.status, run.files_added) == ("succeeded", 2)
+    assert seen == [{}, set(before)]
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+    assert loading.differences() == []
+
+
+def test_indexes_stay_where_there_is_any_record_or_the_files_are_few(
+    before: dict[str, str], loading: Any, during: Callable[..., None], settings: Any
+) -> None:
+    seen: list[Any] = []
+    make.record(make.element())
+    during(lambda: seen.append(usable()))
+    assert loading.sync(full=True).status == "succeeded"
+    FileRecord.objects.all().delete()
+    settings.ARTSTORE_FIRST_LOAD_FILES = 3
+    during(lambda: seen.append(usable()))
+    assert loading.sync(full=True).status == "succeeded"
+    settings.ARTSTORE_FIRST_LOAD_FILES = 0
+    FileRecord.objects.all().delete()
+    during(lambda: seen.append(usable()))
+    assert loading.sync(full=True).status == "succeeded"
+    assert seen == [before, before, before]
+
+
+def test_a_table_in_use_is_not_waited_for_and_the_load_goes_on_with_its_indexes(
+    before: dict[str, str], loading: Any, during: Callable[..., None], caplog: Any
+) -> None:
+    seen: list[Any] = []
+    during(lambda: seen.append(usable()))
+    with psycopg.connect(own_database_url()) as reader:
+        reader.execute("SELECT count(*) FROM registry_filerecord")
+        assert loading.sync(full=True).files_added == 2
+    assert seen == [before]
+    assert "goes on with every index" in caplog.text
+
+
+def test_files_are_uploaded_and_found_while_indexes_are_left_out(
+    before: dict[str, str],
+    loading: Any,
+    during: Callable[..., None],
+    service_token: Callable[..., str],
+) -> None:
+    token = service_token("files:read")
+    found: dict[str, Any] = {}
+
+    def search(**body: Any) -> list[str]:
+        headers = {"authorization": f"Bearer {token}"}
+        answer = Client().post("/api/v1/search", body, "application/json", headers=headers)
+        assert answer.status_code == 200, answer.content
+        return [item["file_id"] for item in answer.json()["items"]]
+
+    def act() -> None:
+        one = make.record(make.element(), original_filename="Annual report.pdf", tags=["red"])
+        for body in (
+            {"query": "annual", "mode": "fulltext"},
+            {"query": "ual rep", "mode": "partial"},
+            {"query": "re", "mode": "partial"},
+            {"tags": ["red"]},
+        ):
+            found[str(body)] = (search(**body), [str(one.file_id)])
+
+    during(act)
+    assert loading.sync(full=True).status == "succeeded"
+    assert len(found) == 4
+    assert all(got == wanted for got, wanted in found.values()), found
+    assert search(tags=["blue"]) == [str(loading.files[0].file_id)]
+    assert FileRecord.objects.count() == 3
+    assert usable() == before
+
+
+def test_indexes_wait_for_the_last_of_two_loads(
+    before: dict[str, str], loading: Any, start_site: Callable[..., Any]
+) -> None:
+    other = start_site("se-two")
+    other.put()
+    open_run = sync.claim(other.element, sync.Request(sync.SyncTrigger.MANUAL, full=True))
+    assert loading.sync(full=True).status == "succeeded"
+    assert (usable(), indexes.due()) == ({}, False)
+    report = sync.run(open_run.pk)
+    assert report is not None
+    assert report.succeeded
+    assert usable() == before
+
+
+def test_two_elements_at_once_fill_an_empty_registry_and_leave_it_with_every_index(
+    before: dict[str, str], start_site: Callable[..., Any]
+) -> None:
+    sites = [start_site(f"se-{name}", 200) for name in ("one", "two")]
+    report = rebuilding.rebuild()
+    assert report.succeeded, report.outcomes
+    assert report.files == FileRecord.objects.count() == 400
+    assert [site.differences() for site in sites] == [[], []]
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_a_load_that_fails_builds_the_indexes_too(
+    before: dict[str, str],
+    loading: Any,
+    during: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(4):
+        loading.put()
+    monkeypatch.setattr(feed, "PAGE_ITEMS", 1)
+    monkeypatch.setattr(feed, "GATHERED_PAGES", 1)
+    during(loading.node.kill)
+    failed = loading.sync(full=True)
+    loading.node.start()
+    assert failed.status == "failed"
+    assert failed.files_added < 6
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+# --- whoever dies in between ---
+
+
+@contextmanager
+def seen_ids_held() -> Iterator[None]:
+    """A first load waits in the middle of its first page."""
+    with psycopg.connect(own_database_url()) as holder:
+        holder.execute("LOCK TABLE registry_seenfile IN SHARE MODE")
+        yield
+        holder.rollback()
+
+
+def a_page_waits() -> bool:
+    waiting = (
+        "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'registry_seenfile'::regclass"
+    )
+    return bool(asked(waiting))
+
+
+@pytest.fixture
+def killed(before: dict[str, str], loading: Any, tmp_path: Path) -> SyncRun:
+    """The run of a worker that was killed with its indexes left out."""
+    few = {"ARTSTORE_SYNC_LEASE_SECONDS": "2", "ARTSTORE_FIRST_LOAD_FILES": "2"}
+    with WorkerProcess(tmp_path / "worker.log", **few) as worker:
+        run = sync.claim(loading.element, sync.Request(sync.SyncTrigger.PERIODIC, full=True))
+        with seen_ids_held():
+            worker.give(run.pk)
+            eventually(a_page_waits, f"a page waits: {worker.log()}", PATIENCE_SECONDS)
+            worker.kill()
+    assert {one.name for one in WaitingIndex.objects.all()} == set(before)
+    assert usable() == {}
+    return run
+
+
+def closed(run: SyncRun) -> bool:
+    SyncRun.abandon_lost()
+    return sync.get(run.pk).status == "abandoned"
+
+
+def test_beat_has_built_what_a_killed_worker_left_out(
+    killed: SyncRun, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[bool] = []
+    monkeypatch.setattr(tasks.build_indexes, "delay", lambda: asked_for.append(True))
+    monkeypatch.setattr(rounds, "_claim_if_due", lambda *_: None)
+    assert not indexes.due()
+    eventually(lambda: closed(killed), "the run is closed", PATIENCE_SECONDS)
+    tasks.start_due_syncs()
+    assert asked_for == [True]
+    tasks.build_indexes()
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+    tasks.start_due_syncs()
+    assert asked_for == [True]
+
+
+def test_the_run_after_a_killed_one_ends_with_every_record_and_every_index(
+    killed: SyncRun, before: dict[str, str], loading: Any
+) -> None:
+    eventually(lambda: closed(killed), "the run is closed", PATIENCE_SECONDS)
+    run = loading.sync(full=True)
+    assert (run.status, run.files_added) == ("succeeded", 2)
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+    assert loading.differences() == []
+
+
+def left_out() -> None:
+    indexes.leave_out()
+    assert usable() == {}
+
+
+def test_a_build_that_was_broken_off_is_done_again(before: dict[str, str]) -> None:
+    left_out()
+    statement = before["query_tags"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+    with (
+        psycopg.connect(own_database_url()) as writer,
+        psycopg.connect(own_database_url(), autocommit=True) as builder,
+    ):
+        # It waits for whoever wrote before it, and is cut off there.
+        writer.execute("LOCK TABLE registry_filerecord IN ROW EXCLUSIVE MODE")
+        builder.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            builder.execute(statement)
+    invalid = asked("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")
+    assert invalid == [("query_tags",)]
+    indexes.build_due()
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_an_index_built_by_one_who_died_before_saying_so_is_not_built_again(
+    before: dict[str, str],
+) -> None:
+    left_out()
+    asked_oid = "SELECT 'query_tags'::regclass::oid"
+    with connection.cursor() as cursor:
+        cursor.execute(before["query_tags"])
+    [oid] = asked(asked_oid)
+    indexes.build_due()
+    assert asked(asked_oid) == [oid]
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_only_one_builds_at_a_time_and_the_others_do_not_wait(before: dict[str, str]) -> None:
+    left_out()
+    with psycopg.connect(own_database_url(), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [indexes._BUILDER])
+        indexes.build_due()
+        assert usable() == {}
+    eventually(lambda: indexes.build_due() or usable() == before, "built", PATIENCE_SECONDS)
+
+
+def test_a_build_that_fails_is_told_in_the_log_and_left_to_the_next(
+    before: dict[str, str], caplog: Any
+) -> None:
+    left_out()
+    WaitingIndex.objects.create(
+        name="a_bad_one", definition="CREATE INDEX a_bad_one ON nowhere (x)"
+    )
+    indexes.build_due()
+    assert "could not be" in caplog.text
+    WaitingIndex.objects.filter(name="a_bad_one").delete()
+    indexes.build_due()
+    assert usable() == before
+
+
+def test_migrating_builds_what_waits_first_whichever_way_it_goes(before: dict[str, str]) -> None:
+    left_out()
+    try:
+        call_command("migrate", "registry", "0005", verbosity=0)
+        assert usable() == before
+    finally:
+        call_command("migrate", verbosity=0)
+    left_out()
+    call_command("migrate", "query", "0004", verbosity=0)
+    assert usable() == before
+    call_command("migrate", verbosity=0)
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_readiness_tells_that_indexes_wait(before: dict[str, str]) -> None:
+    checks.check_indexes()
+    left_out()
+    with pytest.raises(health.Degraded, match="search indexes"):
+        checks.check_indexes()
+
+
+def test_a_second_load_of_a_registry_emptied_meanwhile_leaves_them_out_again(
+    before: dict[str, str], loading: Any, during: Callable[..., None]
+) -> None:
+    assert loading.sync(full=True).status == "succeeded"
+    FileRecord.objects.all().delete()
+    seen: list[Any] = []
+    during(lambda: seen.append(usable()))
+    assert loading.sync(full=True).files_added == 2
+    assert (seen, usable()) == ([{}], before)
