@@ -45,7 +45,8 @@ def _measure(filled: Filled, rounds: int, only: str) -> int:
     http = at.Http()
     page, page_busy = at.measure(at.page, wanted, rounds)
     total, total_busy = at.measure(at.total, wanted, rounds)
-    over_http, _busy = at.measure(http, [kind for kind in wanted if http.can(kind)], rounds)
+    with at.pooled():
+        over_http, _busy = at.measure(http, [kind for kind in wanted if http.can(kind)], rounds)
     measured = {
         "page": page,
         "page, CPU": page_busy,

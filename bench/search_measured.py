@@ -21,6 +21,7 @@ from django.utils import timezone
 from apps.admin import service_accounts, tokens
 from apps.query import search
 from apps.query.tests import asked
+from artstore.pooling import PooledConnection
 from bench.rounds import RESULTS, Row
 
 CLIENTS = 4
@@ -90,6 +91,23 @@ class Http:
         )
         if answer.status_code != 200:
             raise RuntimeError(f"{kind}: {answer.status_code} {answer.content[:200]!r}")
+
+
+@contextlib.contextmanager
+def pooled() -> Iterator[None]:
+    """Connections of a pool, as web processes have them: without one, each body that is read costs another connection."""
+    kept: Any = connection
+    settings = kept.settings_dict
+    without = settings["OPTIONS"], settings["CONN_MAX_AGE"]
+    pool = {"min_size": 1, "max_size": 1, "connection_class": PooledConnection}
+    kept.close()
+    settings |= {"OPTIONS": {**without[0], "pool": pool}, "CONN_MAX_AGE": 0}
+    try:
+        yield
+    finally:
+        kept.close()
+        kept.close_pool()
+        settings["OPTIONS"], settings["CONN_MAX_AGE"] = without
 
 
 def _json(value: Any) -> Any:
