@@ -1,7 +1,6 @@
 """Answers given before a request's body was read arrive, and have the shape of all others."""
 
 import json
-import socket
 
 import pytest
 import requests
@@ -110,15 +109,3 @@ class TestEarlyAnswers:
             first = session.post(upload_url(web), data=b"x" * 1000, timeout=60)
             second = session.get(f"{web.base_url}/health/live", timeout=60)
         assert (first.status_code, second.status_code) == (401, 200)
-
-
-def test_clients_that_do_not_hang_up_stop_nobody(web: WebProcess) -> None:
-    """gunicorn's own loop would wait two seconds for each of them, one after the other."""
-    lines = []
-    for _ in range(20):
-        lines.append(socket.create_connection(("127.0.0.1", web.port), timeout=60))
-        lines[-1].sendall(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    assert requests.get(web.base_url + "/health/live", timeout=15).ok
-    for line in lines:
-        assert line.recv(12) == b"HTTP/1.1 404"
-        line.close()
