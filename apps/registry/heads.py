@@ -5,6 +5,7 @@ call. Framing rules are those of `http.client`; a line that is no header ends th
 """
 
 import http.client
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from urllib3._collections import HTTPHeaderDict
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_HEADERS = 100
 _BODILESS = {204, 304}
+_END = re.compile(rb"(?:\A|\n)\r?\n")
+_ENDLESS = "the head of the answer has no end"
 
 
 class Answer(http.client.HTTPResponse):
@@ -80,17 +83,32 @@ def parse_status(line: bytes) -> tuple[str, int, str]:
 def _read_headers(stream: Any) -> Any:
     """The header lines up to the empty one; a folded line belongs to the one before."""
     found: list[tuple[str, str]] = []
-    while True:
-        line: bytes = stream.readline(_MAX_LINE_BYTES + 1)
-        if line in (b"\r\n", b"\n"):
-            return HTTPHeaderDict(found)
-        name, colon, value = line.decode("iso-8859-1").partition(":")
-        if len(found) >= _MAX_HEADERS or not line.endswith(b"\n"):
-            raise http.client.HTTPException("the head of the answer has no end")
-        if found and line[:1] in (b" ", b"\t"):
+    for line in _lines(stream):
+        name, colon, value = line.partition(":")
+        if found and line[:1] in (" ", "\t"):
             last, before = found.pop()
-            found.append((last, f"{before} {line.decode('iso-8859-1').strip()}"))
+            found.append((last, f"{before} {line.strip()}"))
         elif colon and name and name == name.strip():
             found.append((name, value.strip()))
         else:
             raise http.client.HTTPException("the head of the answer holds a line that is no header")
+    return HTTPHeaderDict(found)
+
+
+def _lines(stream: Any) -> list[str]:
+    """The lines of the head, without the empty one; nothing behind it is taken off the stream."""
+    # Nearly always the head has come in one piece.
+    end = _END.search(stream.peek())
+    lines = stream.read(end.end()).split(b"\n")[:-2] if end else _lines_as_they_come(stream)
+    if len(lines) > _MAX_HEADERS:
+        raise http.client.HTTPException(_ENDLESS)
+    return [line.decode("iso-8859-1") for line in lines]
+
+
+def _lines_as_they_come(stream: Any) -> list[bytes]:
+    lines: list[bytes] = []
+    while (line := stream.readline(_MAX_LINE_BYTES + 1)) not in (b"\r\n", b"\n"):
+        lines.append(line)
+        if len(lines) > _MAX_HEADERS or not line.endswith(b"\n"):
+            raise http.client.HTTPException(_ENDLESS)
+    return lines

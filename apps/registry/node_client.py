@@ -87,7 +87,7 @@ class Content:
         self._response = response
         self.identity = identity
         self.status = response.status_code
-        self.headers: CaseInsensitiveDict[str] = response.headers
+        self.headers: Mapping[str, str] = response.headers
 
     def blocks(self, block_bytes: int = wire.BLOCK_BYTES) -> Iterator[bytes]:
         """The bytes; raises `NodeUnreachable` when the node's transfer breaks off."""
@@ -289,7 +289,7 @@ class NodeClient:
     ) -> tuple[requests.Response, Identity]:
         call = call or Call(settings.ARTSTORE_NODE_STALL_SECONDS)
         try:
-            response = wire.send(wire.session(self._address.ca_pem), request, call)
+            response = wire.send(wire.adapter(self._address.ca_pem), request, call)
         except wire.BodyFailed as failure:
             raise failure.__cause__ or failure from None
         except errors.ElementUrlRefused as refused:

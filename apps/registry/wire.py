@@ -8,7 +8,6 @@ connect, and a connection that is cut, never finished, when the body turns out t
 import functools
 import hashlib
 import http.client
-import http.cookiejar
 import os
 import select
 import socket
@@ -22,7 +21,6 @@ import requests
 import urllib3
 from django.conf import settings
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -112,6 +110,9 @@ class _NodeLine(HTTPConnection):
     ) -> None:
         self.response_class = heads.Answer
         self._join_call()
+        if self.sock is not None:
+            # The connection stands: what counts is how long the node says nothing.
+            self.timeout = _thread.call.stall_seconds
         if not isinstance(body, OutgoingBody):
             super().request(method, url, body=body, headers=headers, **options)
             return
@@ -130,7 +131,8 @@ class _NodeLine(HTTPConnection):
         if options is None:
             raise http.client.ResponseNotReady
         sock = self._socket()
-        sock.settimeout(self.timeout)
+        if sock.gettimeout() != self.timeout:
+            sock.settimeout(self.timeout)
         answer = http.client.HTTPConnection.getresponse(self)
         return urllib3.HTTPResponse(
             body=answer,
@@ -308,7 +310,7 @@ class NodeAdapter(HTTPAdapter):
     ) -> requests.Response:
         response = requests.Response()
         response.status_code, response.reason = raw.status, raw.reason or ""
-        response.headers = CaseInsensitiveDict(raw.headers)
+        response.headers = raw.headers  # type: ignore[assignment]  # as blind to case, and no copy
         response.raw, response.url = raw, str(request.url)
         response.request, response.connection = request, self
         return response
@@ -324,57 +326,37 @@ def _trust(ca_pem: str) -> ssl.SSLContext:
     return context
 
 
-class _Session(requests.Session):
-    """Follows no redirect, nor prepares to."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
-        return None
+_adapters: dict[str, NodeAdapter] = {}
+_adapters_lock = threading.Lock()
 
 
-_sessions: dict[str, requests.Session] = {}
-_sessions_lock = threading.Lock()
-
-
-def session(ca_pem: str) -> requests.Session:
-    """This process's session for elements trusted through `ca_pem`; connections are pooled in it."""
+def adapter(ca_pem: str) -> BaseAdapter:
+    """This process's connections to the elements trusted through `ca_pem`."""
     key = hashlib.sha256(ca_pem.encode()).hexdigest()
-    with _sessions_lock:
-        found = _sessions.get(key)
+    with _adapters_lock:
+        found = _adapters.get(key)
         if found is None:
-            found = _sessions[key] = session_over(NodeAdapter(_trust(ca_pem)))
+            found = _adapters[key] = NodeAdapter(_trust(ca_pem))
         return found
 
 
-def session_over(adapter: BaseAdapter) -> requests.Session:
-    """A session that takes nothing from its surroundings and reaches nodes through `adapter`."""
-    made = _Session()
-    # No proxy, netrc or CA bundle from the environment, and no cookies.
-    made.trust_env = False
-    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    made.mount("https://", adapter)
-    made.mount("http://", adapter)
-    return made
+def send(line: BaseAdapter, request: requests.PreparedRequest, call: Call) -> requests.Response:
+    """Send one request; the answer's body is still on the wire.
 
-
-def send(
-    line: requests.Session, request: requests.PreparedRequest, call: Call
-) -> requests.Response:
-    """Send one request; the answer's body is still on the wire. No redirect is followed."""
+    A session of requests would add redirects, cookies and what the environment says of proxies: all
+    that a node must not have.
+    """
     _thread.call = call
     try:
-        return line.send(
-            request,
-            stream=True,
-            allow_redirects=False,
-            timeout=(settings.ARTSTORE_NODE_CONNECT_SECONDS, call.stall_seconds),
-        )
+        timeout = (settings.ARTSTORE_NODE_CONNECT_SECONDS, call.stall_seconds)
+        return line.send(request, stream=True, timeout=timeout)
     finally:
         _thread.call = None
 
 
-def _forget_sessions() -> None:
+def _forget_connections() -> None:
     """Connections must not be shared with the process this one was forked from."""
-    _sessions.clear()
+    _adapters.clear()
 
 
-os.register_at_fork(after_in_child=_forget_sessions)
+os.register_at_fork(after_in_child=_forget_connections)

@@ -9,18 +9,29 @@ import pytest
 from apps.registry.heads import Answer
 
 
+class Pieces(io.BytesIO):
+    """Bytes that arrive a few at a time."""
+
+    def __init__(self, raw: bytes, piece_bytes: int) -> None:
+        super().__init__(raw)
+        self._piece_bytes = piece_bytes
+
+    def readinto(self, buffer: Any) -> int:
+        return super().readinto(memoryview(buffer)[: self._piece_bytes])
+
+
 class Wire:
     """As much of a socket as an answer reads."""
 
-    def __init__(self, text: str) -> None:
-        self._bytes = text.replace("\n", "\r\n").encode("latin-1")
+    def __init__(self, text: str, piece_bytes: int) -> None:
+        self._pieces = Pieces(text.replace("\n", "\r\n").encode("latin-1"), piece_bytes)
 
     def makefile(self, *_mode: Any) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self._bytes))
+        return io.BufferedReader(self._pieces)
 
 
-def read(text: str, method: str = "GET") -> Answer:
-    answer = Answer(Wire(text), method=method)  # type: ignore[arg-type]  # only makefile is asked
+def read(text: str, method: str = "GET", piece_bytes: int = 1 << 20) -> Answer:
+    answer = Answer(Wire(text, piece_bytes), method=method)  # type: ignore[arg-type]  # only makefile is asked
     answer.begin()
     return answer
 
@@ -58,6 +69,16 @@ def test_interim_answers_are_passed_over() -> None:
     )
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 2, 3, 17, 60, 1 << 20])
+def test_it_does_not_matter_in_which_pieces_a_head_comes(piece_bytes: int) -> None:
+    head = "HTTP/1.1 200 OK\nContent-Length: 9\nX-One: a\n b\n\n"
+    answer = read(f"{head}a\n\nb\n\nc", piece_bytes=piece_bytes)
+    assert dict(answer.headers) == {"Content-Length": "9", "X-One": "a b"}
+    assert answer.read() == b"a\r\n\r\nb\r\n\r"
+    bare = read("HTTP/1.1 200 OK\n\na: b\n\nc", piece_bytes=piece_bytes)
+    assert (dict(bare.headers), bare.read()) == ({}, b"a: b\r\n\r\nc")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -72,5 +93,6 @@ def test_interim_answers_are_passed_over() -> None:
     ],
 )
 def test_a_head_that_is_none_ends_the_call(text: str) -> None:
-    with pytest.raises(http.client.HTTPException):
-        read(text)
+    for piece_bytes in (5, 1 << 20):
+        with pytest.raises(http.client.HTTPException):
+            read(text, piece_bytes=piece_bytes)

@@ -349,7 +349,7 @@ def test_the_code_behind_a_failed_head_is_found_out(certificates: Certificates) 
     assert caught.value.file_status == "expired"
 
 
-def test_sessions_are_one_per_trust_anchor(certificates: Certificates) -> None:
+def test_connections_are_pooled_by_trust_anchor(certificates: Certificates) -> None:
     pem = certificates.ca.read_text()
-    assert wire.session(pem) is wire.session(pem)
-    assert wire.session(pem) is not wire.session("")
+    assert wire.adapter(pem) is wire.adapter(pem)
+    assert wire.adapter(pem) is not wire.adapter("")
