@@ -116,6 +116,26 @@ def test_reading_an_entry_does_not_lengthen_its_life() -> None:
     assert over.tags == ["new"]
 
 
+def test_a_record_and_its_element_are_read_as_django_reads_them(element: StorageElement) -> None:
+    described = stored("a.bin", storage_element=element, metadata={"a": [1, None]}, tags=["x", "y"])
+    orphan = stored("b.bin")
+    for record in (described, orphan):
+        found = RecordCache().get(record.pk, NOW)
+        wanted = FileRecord.objects.select_related("storage_element").get(pk=record.pk)
+        assert found is not None
+        assert columns_of(found) == columns_of(wanted)
+        assert not found.get_deferred_fields() - {"search_vector", "name_key"}
+        if wanted.storage_element is None:
+            assert found.storage_element is None
+        else:
+            assert found.storage_element is not None
+            assert columns_of(found.storage_element) == columns_of(wanted.storage_element)
+
+
+def columns_of(row: FileRecord | StorageElement) -> dict[str, Any]:
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+
+
 def test_a_file_that_is_not_there_is_asked_for_again_every_time() -> None:
     cache = RecordCache()
     file_id = uuid.uuid4()
