@@ -228,6 +228,14 @@ class TestFilters:
         assert [hit.record.original_filename for hit in page.hits] == [found]
         assert page.total == 1
 
+    def test_a_compound_extension_begins_behind_a_dot(self) -> None:
+        stored("a.tar.gz")
+        stored("b.star.gz")
+        stored("tar.gz")
+        assert names(file_extension="tar.gz") == ["a.tar.gz"]
+        assert names(file_extension="r.gz") == []
+        assert len(names(file_extension="gz")) == 3
+
     def test_rows_still_uploading_are_never_found(self) -> None:
         stored("up.bin", status=FileStatus.UPLOADING)
         assert names(query="up.bin") == []
@@ -421,6 +429,32 @@ class TestPaging:
     def test_orders_and_cursors_that_make_no_sense_are_refused(self, asked: dict[str, Any]) -> None:
         with pytest.raises(Exception, match="not valid"):
             search.run(SearchQuery(**asked), NOW)
+
+    @pytest.mark.parametrize(
+        ("sort", "value", "found"),
+        [
+            (SortBy.ORIGINAL_FILENAME, 5, 1),
+            (SortBy.SIZE, 10**30, 0),
+            (SortBy.SIZE, -(10**30), 1),
+            (SortBy.SIZE, "0", 1),
+            (SortBy.SIZE, float("inf"), None),
+            (SortBy.SIZE, "many", None),
+            (SortBy.UPLOADED_AT, 5, None),
+            (SortBy.UPLOADED_AT, "2026-13-40T00:00:00Z", None),
+            (SortBy.UPLOADED_AT, "2020-01-01T00:00:00Z", 1),
+        ],
+    )
+    def test_a_cursor_made_by_hand_is_compared_or_refused_and_breaks_nothing(
+        self, sort: SortBy, value: Any, found: int | None
+    ) -> None:
+        stored("a.bin", size=7)
+        cursor = paging.encode_cursor([str(sort), False, value, str(uuid.uuid4())])
+        asked = {"sort_by": sort, "sort_order": SortOrder.ASC, "cursor": cursor}
+        if found is None:
+            with pytest.raises(Exception, match="not valid"):
+                names(**asked)
+        else:
+            assert len(names(**asked)) == found
 
     def test_the_total_is_exact_on_every_page(self) -> None:
         for number in range(12):
