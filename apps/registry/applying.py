@@ -44,7 +44,6 @@ _PLAN_FOR_ALL = "SET LOCAL enable_nestloop = off"
 _COPY = f"COPY sync_page ({', '.join(copying.COLUMNS)}) FROM STDIN"
 
 _COPY_RECORDS = f"COPY registry_filerecord ({', '.join(copying.RECORD)}) FROM STDIN"
-_COPY_SEEN = "COPY registry_seenfile (run_id, file_id, tombstone) FROM STDIN"
 
 _VALUES = _COLUMNS[1:]
 
@@ -157,6 +156,14 @@ ON CONFLICT (run_id, file_id) DO UPDATE SET tombstone = excluded.tombstone
 WHERE s.tombstone <> excluded.tombstone
 """
 
+# A record that a first load put in says so itself: it is active since that very run began.
+_SEEN_BY_ITS_RECORD = """
+SELECT count(*) FROM registry_filerecord r
+WHERE r.storage_element_id = %(element)s AND r.activated_at = %(started_at)s
+  AND NOT EXISTS (SELECT FROM registry_seenfile s
+                  WHERE s.run_id = %(run)s AND s.file_id = r.file_id)
+"""
+
 _MISSING = """
 FROM registry_filerecord r
 WHERE r.storage_element_id = %(element)s AND r.status = 'active'
@@ -216,7 +223,6 @@ def write_out(page: Page, scope: Scope) -> None:
     files = page.files.values()
     if scope.fresh and scope.remember_seen:
         page.records = copying.records(files, scope.element, scope.started_at)
-        page.seen = copying.seen(files, scope.run)
     else:
         page.lines = copying.lines(files, page)
 
@@ -231,7 +237,6 @@ def _add_new(page: Page, applied: Applied) -> bool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_FOR_MANY_ROWS)
             _copy(cursor, _COPY_RECORDS, page.records)
-            _copy(cursor, _COPY_SEEN, page.seen)
     except (DataError, IntegrityError):
         return False
     written.changes.note_any()
@@ -315,13 +320,19 @@ def _execute(scope: Scope, applied: Applied) -> None:
     applied.held_back += held_back
 
 
-def count_seen(run_id: uuid.UUID) -> int:
+def count_seen(scope: Scope) -> int:
     """Distinct files a full listing has met; tombstones are not files."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM registry_seenfile WHERE run_id = %s AND NOT tombstone", [run_id]
+            "SELECT count(*) FROM registry_seenfile WHERE run_id = %(run)s AND NOT tombstone",
+            scope.parameters,
         )
-        return int(cursor.fetchone()[0])
+        seen = int(cursor.fetchone()[0])
+        if scope.fresh:
+            cursor.execute(_PLAN_FOR_ALL)
+            cursor.execute(_SEEN_BY_ITS_RECORD, scope.parameters)
+            seen += int(cursor.fetchone()[0])
+        return seen
 
 
 def count_missing(scope: Scope) -> int:

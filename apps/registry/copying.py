@@ -39,11 +39,6 @@ def records(files: Iterable[FileAttributes], element: uuid.UUID, since: dt.datet
     return _ended(_file(one) + tails[reason_of(one.status)] for one in ordered)
 
 
-def seen(files: Iterable[FileAttributes], run: uuid.UUID) -> bytes:
-    """That `run` met these files."""
-    return _ended(f"{run}\t{one.file_id}\tf" for one in files)
-
-
 def _ended(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 

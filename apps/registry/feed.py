@@ -24,9 +24,10 @@ from apps.registry.node_client import NodeClient
 from artstore import database
 
 PAGE_ITEMS = 1000
-# So many are given on as one, since applying one costs some 20 ms whatever it holds; but nobody waits
-# for them longer than this, for the lease is renewed page by page.
-GATHERED_PAGES = 4
+# So many are given on as one: applying one costs some 20 ms whatever it holds, in a dozen answers of PostgreSQL,
+# after each of which the thread that reads ahead has to be asked for the interpreter. But nobody waits for
+# them longer than this, for the lease is renewed page by page.
+GATHERED_PAGES = 8
 GATHERED_SECONDS = 2.0
 # Files with the longest texts fill an answer of tens of megabytes, and there are two pages in memory.
 GATHERED_BYTES = 8 * 1024 * 1024
@@ -61,11 +62,9 @@ class Page:
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
     size_bytes: int = 0
-    # As COPY takes it, once somebody has written it out: all of it, or its files as new records and that they
-    # were seen.
+    # As COPY takes it, once somebody has written it out: all of it, or its files as new records.
     lines: bytes = b""
     records: bytes = b""
-    seen: bytes = b""
 
 
 def pages(

@@ -285,7 +285,7 @@ class _Run:
         assert last.totals is not None
         with transaction.atomic():
             self._hold()
-            seen = applying.count_seen(self.run.pk)
+            seen = applying.count_seen(self.scope)
             if seen != last.totals.listed_files:
                 raise SyncStopped(
                     _(

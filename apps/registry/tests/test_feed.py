@@ -1,5 +1,6 @@
 """The change feed as pages: several answers given on as one, and what happens where one of them fails."""
 
+import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterator
@@ -35,9 +36,9 @@ def read(site: Any) -> list[feed.Page]:
 
 
 def test_answers_that_come_soon_are_given_on_together(site: Any, small_answers: None) -> None:
-    stored = {site.put().file_id for _ in range(9)}
+    stored = {site.put().file_id for _ in range(17)}
     pages = read(site)
-    assert [page.items for page in pages] == [8, 1]
+    assert [page.items for page in pages] == [16, 1]
     assert {file_id for page in pages for file_id in page.files} == stored
     assert [page.totals is None for page in pages] == [True, False]
 
@@ -161,13 +162,37 @@ def test_new_files_of_a_new_element_are_put_in_as_they_are_and_count_as_seen(db:
     with CaptureQueriesContext(connection) as queries:
         applied = applying.apply_page(page, scope)
     assert (applied.added, applied.updated, len(applied.rejected)) == (3, 0, 1)
-    assert applying.count_seen(run.pk) == 4
+    assert applying.count_seen(scope) == 4
     records = make.seen_records(element)
     reasons = {row.status: row.deletion_reason for row in records.values()}
     assert reasons == {"active": "", "expired": "expired", "deleted": "user"}
     assert {row.activated_at for row in records.values()} == {run.started_at}
     assert applying.count_missing(scope) == 0
     assert any("sync_page" in query["sql"] for query in queries)
+
+
+def test_of_files_put_in_as_new_one_listed_again_counts_once_and_one_freed_since_not_at_all(
+    db: None,
+) -> None:
+    element = make.element()
+    run = SyncRun.objects.create(storage_element=element, trigger="manual", kind="full")
+    scope = applying.Scope(run.pk, element.pk, run.started_at, False, True, fresh=True)
+    make.record(make.element(), activated_at=run.started_at)
+    kept, edited, freed = (make.attributes() for _ in range(3))
+    first = feed.Page("e", 1, has_more=True, totals=None, items=3)
+    first.files = {one.file_id: one for one in (kept, edited, freed)}
+    later = feed.Page("e", 2, has_more=False, totals=None, items=2)
+    later.files = {edited.file_id: dataclasses.replace(edited, revision=2, tags=("new",))}
+    later.tombstones = {freed.file_id: Tombstone(freed.file_id, "deleted", timezone.now())}
+    seen = []
+    for page in (first, later):
+        applying.write_out(page, scope)
+        applying.apply_page(page, scope)
+        seen.append(applying.count_seen(scope))
+    assert seen == [3, 2]
+    assert make.seen_records(element)[edited.file_id].tags == ["new"]
+    assert make.seen_records(element)[freed.file_id].status == "deleted"
+    assert applying.count_missing(scope) == 0
 
 
 @pytest.mark.parametrize("holder", ["another element", "this element, newer", "a value refused"])
@@ -188,5 +213,5 @@ def test_a_page_with_something_that_is_not_new_is_compared_row_by_row(
     page.files = {one.file_id: one for one in said}
     applying.write_out(page, scope)
     applied = applying.apply_page(page, scope)
-    assert (applied.added, applying.count_seen(run.pk)) == (2, 3)
+    assert (applied.added, applying.count_seen(scope)) == (2, 3)
     assert {row.pk for row in FileRecord.objects.all()} >= {one.file_id for one in said[1:]}

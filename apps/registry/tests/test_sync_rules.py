@@ -86,11 +86,11 @@ def test_rule_1_a_file_uploaded_while_the_listing_ends_is_not_marked_missing(
     site.put()
     late = make.attributes()
 
-    def count_seen(run_id: uuid.UUID) -> int:
+    def count_seen(scope: applying.Scope) -> int:
         # An upload is recorded after the last page was read: the listing cannot have met it.
         FileRecord.begin(_draft(late.file_id, site.element.pk), Lease.for_seconds(60))
         FileRecord.activate(site.element.pk, late)
-        return original(run_id)
+        return original(scope)
 
     original = applying.count_seen
     monkeypatch.setattr(applying, "count_seen", count_seen)
