@@ -144,13 +144,71 @@ def test_a_refusal_is_remembered_for_a_while(board: Board, settings: Any) -> Non
     assert set(names(board, now=LATER)) == {"a", "b"}
 
 
-def test_a_full_element_is_still_asked_for_smaller_files(board: Board, settings: Any) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "answer"), [(Refusal.FULL, StorageFull), (Refusal.TOO_LARGE, FileTooLarge)]
+)
+def test_a_full_element_is_still_asked_for_smaller_files(
+    board: Board, settings: Any, refusal: Refusal, answer: type[Exception]
+) -> None:
     settings.ARTSTORE_PLACEMENT_MEMORY_SECONDS = 5
     element = made("a")
-    board.note_refused(element.id, Refusal.FULL, 1000, NOW)
+    board.note_refused(element.id, refusal, 1000, NOW)
     assert names(board, size=999) == ["a"]
-    with pytest.raises(StorageFull):
+    with pytest.raises(answer, match="1000 bytes"):
         names(board, size=1000)
+
+
+def test_an_unwilling_element_is_not_asked_for_smaller_files_either(
+    board: Board, settings: Any
+) -> None:
+    settings.ARTSTORE_PLACEMENT_MEMORY_SECONDS = 5
+    board.note_refused(made("a").id, Refusal.NOT_WILLING, 1000, NOW)
+    with pytest.raises(NoStorageAvailable, match="temporary files") as refused:
+        names(board, size=1)
+    assert refused.value.headers == {"Retry-After": "10"}
+
+
+def test_a_refusal_and_figures_are_old_at_the_very_end_of_their_time(
+    board: Board, settings: Any
+) -> None:
+    settings.ARTSTORE_PLACEMENT_MEMORY_SECONDS = 5
+    settings.ARTSTORE_PLACEMENT_REFRESH_SECONDS = 9
+    board.note_refused(made("a").id, Refusal.UNREACHABLE, 1, NOW)
+    made("b")
+    assert names(board, now=NOW) == ["b"]
+    made("c")
+    assert set(names(board, now=NOW + dt.timedelta(seconds=5))) == {"a", "b"}
+    assert set(names(board, now=NOW + dt.timedelta(seconds=9))) == {"a", "b", "c"}
+
+
+def test_a_fresh_start_remembers_no_refusal(board: Board) -> None:
+    element = made("a")
+    board.note_refused(element.id, Refusal.UNREACHABLE, 1, NOW)
+    board.forget()
+    assert names(board) == ["a"]
+
+
+def test_an_exact_fit_is_drawn_by_lot_like_any_other(board: Board) -> None:
+    made("exact", room=100)
+    made("more", room=101)
+    first = collections.Counter(names(board, size=100)[0] for _ in range(300))
+    # One byte is to spare here and two are there.
+    assert first["exact"] / 300 == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_of_elements_that_seem_full_the_roomiest_is_asked_first(board: Board) -> None:
+    for name, room in (("a", 10), ("b", 30), ("c", 20)):
+        made(name, room=room)
+    assert names(board, size=100) == ["b", "c", "a"]
+
+
+def test_an_upload_is_noted_though_nobody_looked_for_room_yet(board: Board) -> None:
+    element = made("a", room=100)
+    board.note_begun(element.id, 60)
+    names(board)
+    board.note_begun(uuid.uuid4(), 60)
+    made("b", room=100)
+    assert names(board, size=50) == ["a"]
 
 
 @pytest.mark.parametrize(
