@@ -5,7 +5,6 @@ that matches is read and sorted. Runs nothing.
 """
 
 import datetime as dt
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,8 +29,6 @@ COLUMNS = tuple(
 )
 _COLUMNS = ", ".join(COLUMNS)
 _RANK = "ts_rank(search_vector, "
-# What PostgreSQL cannot even be asked about.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def page(query: SearchQuery, now: dt.datetime, in_order: bool = True) -> Sql:
@@ -158,8 +155,6 @@ def _after(query: SearchQuery) -> Sql:
         raise paging.bad_parameter("cursor", _("This cursor belongs to a search in another order."))
     step = "<" if query.descending else ">"
     name, (value, file_id) = _sorted_by(query), values[2:]
-    if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise paging.bad_parameter("cursor", _("This is not a cursor this search gave out."))
     try:
         value, file_id = _as_stored(name, value), _as_stored("file_id", file_id)
     except (ValueError, TypeError, OverflowError, MalformedValue) as failure:

@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from apps.query import reading, search, statements
 from apps.query.asking import SearchMode, SearchQuery, SortBy, SortOrder
@@ -355,6 +355,13 @@ class TestLimits:
             reading.rows(Sql("SELECT pg_sleep(60)"), 0.01)
         assert _settings() == before
 
+    @pytest.mark.django_db(transaction=True)
+    def test_a_lost_server_is_not_taken_for_a_search_that_was_stopped(self) -> None:
+        with pytest.raises(OperationalError, match="terminating connection"):
+            reading.rows(Sql("SELECT pg_terminate_backend(pg_backend_pid())"))
+        connection.close()
+        assert names() == []
+
     def test_times_and_metadata_of_a_hit_are_those_of_its_record(self) -> None:
         record = stored("a.bin", metadata={"k": [1, {"ё": None}]}, tags=["x", 'ё,"'])
         [hit] = search.run(SearchQuery(), NOW).hits
@@ -394,6 +401,16 @@ class TestPaging:
         by_offset = search.run(SearchQuery(limit=4, offset=4), NOW)
         assert by_cursor.hits == by_offset.hits
         assert (by_offset.total, by_offset.has_more) == (9, True)
+
+    @pytest.mark.parametrize("most", [3, 4, 5, 9])
+    def test_a_walk_ends_at_the_last_file_or_where_it_was_told(
+        self, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        for number in range(5):
+            stored(f"{number}.bin", age_days=number)
+        monkeypatch.setattr(search, "WALKED_FILES", 2)
+        walked = [record.original_filename for record in search.walk(SearchQuery(), most, NOW)]
+        assert walked == [f"{number}.bin" for number in range(min(most, 5))]
 
     def test_a_cursor_of_another_order_is_refused(self) -> None:
         for number in range(3):
