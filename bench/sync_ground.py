@@ -50,7 +50,7 @@ def postgres_server(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def node_with_files(folder: Path, jwks: dict[str, Any], count: int) -> Iterator[NodeProcess]:
-    """A running node that lists `count` files (see `node_directory.index_only`)."""
+    """A running node that lists `count` files (see `node_directory.index_only`), made where `folder` has none yet."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "keys.json").write_text(json.dumps(jwks))
     environment = {
@@ -58,9 +58,12 @@ def node_with_files(folder: Path, jwks: dict[str, Any], count: int) -> Iterator[
         "SE_MAX_CAPACITY": "1TiB",
         "SE_LOG_LEVEL": "WARNING",
     }
-    certificates = Certificates.make(folder / "tls")
+    certificates = Certificates.make(folder / f"tls-{secrets.token_hex(4)}")
     node = NodeProcess(folder, certificates, Issuer(), STORAGE_ID, environment)
-    index_only(node.settings, Content(STORAGE_ID, count))
+    made = folder / "made"
+    if not made.exists():
+        index_only(node.settings, Content(STORAGE_ID, count))
+        made.touch()
     with node:
         yield node
 

@@ -1,6 +1,6 @@
 """Syncs of one element with a million files: into an empty registry, into an equal one, and of a thousand changes.
 
-`python -m bench.sync_million [--files 1000000] [--rounds 3]`. A round at a million files takes about five minutes on two
+`python -m bench.sync_million [--files 1000000] [--rounds 3] [--keep FOLDER]`. A round at a million files takes about five minutes on two
 quiet cores and one at 100 000 half a minute; `--files 10000 100000 1000000` shows how cost grows. Its own PostgreSQL
 with every index of the product and fsync on, its own node over TLS; the syncs are the worker's own verbs. The changes
 sync meets a vacuumed table, as every later one does. Prints Markdown.
@@ -38,13 +38,13 @@ class Rounds:
     differences: int = 0
 
 
-def measure(files: int, rounds: int, folder: Path) -> Rounds:
+def measure(files: int, rounds: int, folder: Path, element_folder: Path) -> Rounds:
     """All rounds at one size."""
     with sync_ground.postgres_server(folder) as postgres_pid:
         django.setup()
         work = importlib.import_module("bench.sync_rounds")
         jwks = work.prepared()
-        with sync_ground.node_with_files(folder / "node", jwks, files) as node:
+        with sync_ground.node_with_files(element_folder, jwks, files) as node:
             element = work.register(node)
             found = Rounds(files)
             for number in range(rounds):
@@ -134,24 +134,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--keep", type=Path, help="a folder where the element is kept for the next time"
+    )
     given = parser.parse_args()
     sys.stdout.write(HEAD)
     sys.stdout.flush()
     if len(given.files) > 1:
         for files in given.files:
-            _in_a_process_of_its_own(files, given.rounds)
+            _in_a_process_of_its_own(files, given)
         return
     with tempfile.TemporaryDirectory(prefix="artstore-bench-") as folder:
-        found = measure(given.files[0], given.rounds, Path(folder))
+        kept = (given.keep or Path(folder)) / f"node-{given.files[0]}"
+        found = measure(given.files[0], given.rounds, Path(folder), kept)
     sys.stdout.write("\n".join(rows(found)) + "\n")
 
 
-def _in_a_process_of_its_own(files: int, rounds: int) -> None:
+def _in_a_process_of_its_own(files: int, given: argparse.Namespace) -> None:
     """Django serves one database for the life of a process."""
     command = [sys.executable, "-m", "bench.sync_million", "--files", str(files)]
-    done = subprocess.run(
-        [*command, "--rounds", str(rounds)], stdout=subprocess.PIPE, text=True, check=True
-    )
+    command += ["--rounds", str(given.rounds)] + (["--keep", str(given.keep)] if given.keep else [])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     sys.stdout.write(done.stdout.removeprefix(HEAD))
     sys.stdout.flush()
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from apps.registry.attributes import RECORD_COLUMNS, FileAttributes, json_text
+from apps.registry.attributes import RECORD_COLUMNS, STATUSES, FileAttributes, json_text
 from apps.registry.feed import Page
 from apps.registry.models import reason_of
 
@@ -31,12 +31,11 @@ def lines(files: Iterable[FileAttributes], page: Page | None) -> bytes:
 def records(files: Iterable[FileAttributes], element: uuid.UUID, since: dt.datetime) -> bytes:
     """`files` as new records of `element`, active since then."""
     tails = {
-        reason: f"\t{element}\t{reason}\t{since.isoformat()}\tf"
-        for reason in ("", "user", "expired")
+        status: f"\t{element}\t{reason_of(status)}\t{since.isoformat()}\tf" for status in STATUSES
     }
     # In the order of their ids, like every page: two elements that list the same files must not wait in a ring.
     ordered = sorted(files, key=lambda one: one.file_id.int)
-    return _ended(_file(one) + tails[reason_of(one.status)] for one in ordered)
+    return _ended(_file(one) + tails[one.status] for one in ordered)
 
 
 def _ended(lines: Iterable[str]) -> bytes:
