@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, Error, connection, transaction
 
 from apps.registry.models import FileRecord, SyncKind, SyncRun, SyncStatus, WaitingIndex
 
@@ -68,7 +68,7 @@ def build_due() -> None:
     try:
         if due():
             _build()
-    except DatabaseError:
+    except Error:
         logger.exception("indexes of the records wait to be built and could not be")
 
 

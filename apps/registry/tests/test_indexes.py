@@ -296,6 +296,31 @@ def test_a_build_that_was_broken_off_is_done_again(before: dict[str, str]) -> No
     assert (usable(), WaitingIndex.objects.count()) == (before, 0)
 
 
+def cut_off() -> bool:
+    """Ends a build that waits for others' transactions, if there is one."""
+    return bool(
+        asked(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND pid <> pg_backend_pid()"
+        )
+    )
+
+
+def test_a_build_whose_connection_is_cut_is_left_to_the_next(
+    before: dict[str, str], caplog: Any
+) -> None:
+    left_out()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(own_database_url()) as writer:
+        writer.execute("LOCK TABLE registry_filerecord IN ROW EXCLUSIVE MODE")
+        building = pool.submit(_apart, indexes.build_due)
+        eventually(cut_off, "the build waits, and is ended", PATIENCE_SECONDS)
+        building.result()
+    assert "could not be" in caplog.text
+    assert (usable(), WaitingIndex.objects.count()) == ({}, len(before))
+    indexes.build_due()
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
 def test_an_index_built_by_one_who_died_before_saying_so_is_not_built_again(
     before: dict[str, str],
 ) -> None:
