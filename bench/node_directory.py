@@ -124,11 +124,10 @@ class _Generated(Disk):
         self._file: FileAttributes | None = None
 
     def leaf_paths(self) -> Iterator[str]:
-        for number in range(self._content.count):
-            self._file = file_at(self._content, number)[0]
-            yield str(number)
+        yield from map(str, range(self._content.count))
 
     def leaf(self, path: str) -> Leaf:
+        self._file = file_at(self._content, int(path))[0]
         return Leaf(path, frozenset(("content",)), frozenset(("content",)), frozenset())
 
     def glance_at(self, _path: str) -> None:
