@@ -289,7 +289,7 @@ class NodeClient:
     ) -> tuple[requests.Response, Identity]:
         call = call or Call(settings.ARTSTORE_NODE_STALL_SECONDS)
         try:
-            response = wire.send(wire.adapter(self._address.ca_pem), request, call)
+            response = wire.send(wire.session(self._address.ca_pem), request, call)
         except wire.BodyFailed as failure:
             raise failure.__cause__ or failure from None
         except errors.ElementUrlRefused as refused:

@@ -8,6 +8,7 @@ connect, and a connection that is cut, never finished, when the body turns out t
 import functools
 import hashlib
 import http.client
+import http.cookiejar
 import os
 import select
 import socket
@@ -326,37 +327,60 @@ def _trust(ca_pem: str) -> ssl.SSLContext:
     return context
 
 
-_adapters: dict[str, NodeAdapter] = {}
-_adapters_lock = threading.Lock()
+class _Session(requests.Session):
+    """Follows no redirect, nor prepares to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
+        return None
 
 
-def adapter(ca_pem: str) -> BaseAdapter:
-    """This process's connections to the elements trusted through `ca_pem`."""
+_sessions: dict[str, requests.Session] = {}
+_sessions_lock = threading.Lock()
+
+
+def session(ca_pem: str) -> requests.Session:
+    """This process's session for elements trusted through `ca_pem`; connections are pooled in it."""
     key = hashlib.sha256(ca_pem.encode()).hexdigest()
-    with _adapters_lock:
-        found = _adapters.get(key)
+    with _sessions_lock:
+        found = _sessions.get(key)
         if found is None:
-            found = _adapters[key] = NodeAdapter(_trust(ca_pem))
+            found = _sessions[key] = session_over(NodeAdapter(_trust(ca_pem)))
         return found
 
 
-def send(line: BaseAdapter, request: requests.PreparedRequest, call: Call) -> requests.Response:
-    """Send one request; the answer's body is still on the wire.
+def session_over(adapter: BaseAdapter) -> requests.Session:
+    """A session that takes nothing from its surroundings and reaches nodes through `adapter`."""
+    made = _Session()
+    # No proxy, netrc or CA bundle from the environment, and no cookies.
+    made.trust_env = False
+    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    return made
 
-    A session of requests would add redirects, cookies and what the environment says of proxies: all
-    that a node must not have.
+
+def send(
+    line: requests.Session, request: requests.PreparedRequest, call: Call
+) -> requests.Response:
+    """Send one request; the answer's body is still on the wire. No redirect is followed.
+
+    Through a session of requests, though its cookies and hooks are of no use here: tracing hangs on it.
     """
     _thread.call = call
     try:
-        timeout = (settings.ARTSTORE_NODE_CONNECT_SECONDS, call.stall_seconds)
-        return line.send(request, stream=True, timeout=timeout)
+        return line.send(
+            request,
+            stream=True,
+            allow_redirects=False,
+            timeout=(settings.ARTSTORE_NODE_CONNECT_SECONDS, call.stall_seconds),
+        )
     finally:
         _thread.call = None
 
 
-def _forget_connections() -> None:
+def _forget_sessions() -> None:
     """Connections must not be shared with the process this one was forked from."""
-    _adapters.clear()
+    _sessions.clear()
 
 
-os.register_at_fork(after_in_child=_forget_connections)
+os.register_at_fork(after_in_child=_forget_sessions)

@@ -45,7 +45,7 @@ class FakeNode(BaseAdapter):
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeNode":
         """Every node call of this process ends here."""
-        monkeypatch.setattr(wire, "adapter", lambda _ca_pem: self)
+        monkeypatch.setattr(wire, "session", lambda _ca_pem: wire.session_over(self))
         return self
 
     def close(self) -> None:

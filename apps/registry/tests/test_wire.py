@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
 
 from apps.registry import answers, errors, wire
 from apps.registry.node_client import NodeAddress, NodeClient, Upload
@@ -317,6 +319,18 @@ def test_nothing_of_the_environment_reaches_the_wire(
         assert b"uthorization" not in server.received()
 
 
+def test_a_trace_goes_on_at_the_node(certificates: Certificates) -> None:
+    """As `artstore.telemetry` has it where traces are wanted."""
+    tracing = RequestsInstrumentor()
+    tracing.instrument(tracer_provider=TracerProvider())
+    try:
+        with ScriptedServer(certificates, answering("200 OK", INFO)) as server:
+            NodeClient(server.address()).get_info()
+            assert b"\r\ntraceparent: 00-" in server.received()
+    finally:
+        tracing.uninstrument()
+
+
 def test_a_transfer_cut_in_the_middle_is_an_error_and_not_a_short_file(
     certificates: Certificates,
 ) -> None:
@@ -349,7 +363,7 @@ def test_the_code_behind_a_failed_head_is_found_out(certificates: Certificates) 
     assert caught.value.file_status == "expired"
 
 
-def test_connections_are_pooled_by_trust_anchor(certificates: Certificates) -> None:
+def test_sessions_are_one_per_trust_anchor(certificates: Certificates) -> None:
     pem = certificates.ca.read_text()
-    assert wire.adapter(pem) is wire.adapter(pem)
-    assert wire.adapter(pem) is not wire.adapter("")
+    assert wire.session(pem) is wire.session(pem)
+    assert wire.session(pem) is not wire.session("")
