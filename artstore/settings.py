@@ -266,8 +266,9 @@ ARTSTORE_SYNC_PERIOD_SECONDS = env.int("ARTSTORE_SYNC_PERIOD_SECONDS", default=3
 ARTSTORE_SYNC_JITTER_SECONDS = env.int("ARTSTORE_SYNC_JITTER_SECONDS", default=300)
 ARTSTORE_FULL_SYNC_PERIOD_DAYS = env.int("ARTSTORE_FULL_SYNC_PERIOD_DAYS", default=7)
 ARTSTORE_SYNC_LEASE_SECONDS = env.int("ARTSTORE_SYNC_LEASE_SECONDS", default=120)
-# More files than the larger of these missing without a tombstone: a person has to confirm.
+# A first load of so many leaves out the indexes that are cheaper built at its end; 0: never.
 ARTSTORE_FIRST_LOAD_FILES = env.int("ARTSTORE_FIRST_LOAD_FILES", default=200_000)
+# More files than the larger of these missing without a tombstone: a person has to confirm.
 ARTSTORE_SYNC_MISSING_FILES = env.int("ARTSTORE_SYNC_MISSING_FILES", default=100)
 ARTSTORE_SYNC_MISSING_PERCENT = env.float("ARTSTORE_SYNC_MISSING_PERCENT", default=1.0)
 ARTSTORE_LAZY_CLEANUPS_PER_HOUR = env.int("ARTSTORE_LAZY_CLEANUPS_PER_HOUR", default=20)

@@ -9,7 +9,6 @@ leave indexes out is `sync`'s to say.
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 from django.db import DatabaseError, Error, connection, transaction
 
@@ -72,14 +71,10 @@ def build_due() -> None:
         logger.exception("indexes of the records wait to be built and could not be")
 
 
-def build_before_migrating(
-    sender: Any,  # noqa: ARG001 - Django's signature
-    plan: list[Any],
-    **_kwargs: Any,
-) -> None:
-    """Migrations expect the indexes that earlier ones made."""
-    table = WaitingIndex._meta.db_table
-    if plan and table in connection.introspection.table_names() and WaitingIndex.objects.exists():
+def build_waiting() -> None:
+    """Build what waits, whatever runs: for migrations, which expect the indexes that earlier ones made."""
+    made = WaitingIndex._meta.db_table in connection.introspection.table_names()
+    if made and WaitingIndex.objects.exists():
         _build()
 
 
