@@ -8,7 +8,9 @@ leave indexes out is `sync`'s to say.
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import DatabaseError, Error, connection, transaction
 
@@ -30,6 +32,8 @@ WHERE i.indrelid = 'registry_filerecord'::regclass AND c.relname = %s
 """
 # Any number that nothing else of ours locks.
 _BUILDER = 0x41727453746F7265 + 2
+_LOOK_SECONDS = 1.0
+_NOT_BUILT = "an index of the records waits to be built and could not be"
 
 
 def leave_out() -> None:
@@ -41,6 +45,10 @@ def leave_out() -> None:
         return  # without a lock that everybody would wait behind
     try:
         with transaction.atomic(), connection.cursor() as cursor:
+            # Who builds takes rows away: not one that is written here meanwhile.
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_BUILDER])
+            if not cursor.fetchone()[0]:
+                return
             cursor.execute(_PATIENCE)
             cursor.execute(_LOCK)
             if FileRecord.objects.exists():
@@ -68,31 +76,43 @@ def build_due() -> None:
         if due():
             _build()
     except Error:
-        logger.exception("indexes of the records wait to be built and could not be")
+        logger.exception(_NOT_BUILT)
 
 
 def build_waiting() -> None:
-    """Build what waits, whatever runs: for migrations, which expect the indexes that earlier ones made."""
-    made = WaitingIndex._meta.db_table in connection.introspection.table_names()
-    if made and WaitingIndex.objects.exists():
-        _build()
+    """Build what waits, whatever runs: for migrations, which expect the indexes that earlier ones made.
+
+    Who builds already is waited for, but not in a statement: that would hold up the build.
+    """
+    if WaitingIndex._meta.db_table in connection.introspection.table_names():
+        while WaitingIndex.objects.exists() and not _build():
+            logger.warning("waiting for the process that builds the indexes of the records")
+            time.sleep(_LOOK_SECONDS)
 
 
-def _build() -> None:
-    """Without holding up uploads: `CONCURRENTLY`."""
+def _build() -> bool:
+    """Whether nobody else does. What cannot be built is told, and keeps nothing else from it."""
     with _alone() as alone, connection.cursor() as cursor:
-        if not alone:
-            return
-        for index in WaitingIndex.objects.order_by("name"):
-            cursor.execute(_IS_VALID, [index.name])
-            found = cursor.fetchone()
-            if not (found and found[0]):
-                # A build that was broken off leaves an invalid one of the name.
-                cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{index.name}"')
-                cursor.execute(index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
-            index.delete()
-        # What is indexed of an expression has statistics only after this.
-        cursor.execute("ANALYZE registry_filerecord")
+        if alone:
+            for index in WaitingIndex.objects.order_by("name"):
+                try:
+                    _build_one(index, cursor)
+                except DatabaseError:
+                    logger.exception(_NOT_BUILT)
+            # What is indexed of an expression has statistics only after this.
+            cursor.execute("ANALYZE registry_filerecord")
+        return alone
+
+
+def _build_one(index: WaitingIndex, cursor: Any) -> None:
+    """Without holding up uploads: `CONCURRENTLY`."""
+    cursor.execute(_IS_VALID, [index.name])
+    found = cursor.fetchone()
+    if not (found and found[0]):
+        # A build that was broken off leaves an invalid one of the name.
+        cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{index.name}"')
+        cursor.execute(index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+    index.delete()
 
 
 @contextlib.contextmanager
@@ -105,8 +125,9 @@ def _alone() -> Iterator[bool]:
             yield False
             return
         try:
-            cursor.execute("SET maintenance_work_mem = '256MB'")
+            # A web process has a limit on its statements.
+            cursor.execute("SET maintenance_work_mem = '256MB'; SET statement_timeout = 0")
             yield True
         finally:
-            cursor.execute("RESET maintenance_work_mem")
+            cursor.execute("RESET maintenance_work_mem; RESET statement_timeout")
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_BUILDER])

@@ -148,6 +148,7 @@ COMMANDS: dict[str, str] = {
     "compare_element": "reads",
     "element_cas": "reads",
     "list_elements": "reads",
+    "migrate": "Django's own",
     "rebuild_registry": "makes records match files",
     "register_element": "element.register",
     "register_nodes": "element.register",

@@ -343,7 +343,7 @@ def test_only_one_builds_at_a_time_and_the_others_do_not_wait(before: dict[str, 
     eventually(lambda: indexes.build_due() or usable() == before, "built", PATIENCE_SECONDS)
 
 
-def test_a_build_that_fails_is_told_in_the_log_and_left_to_the_next(
+def test_what_cannot_be_built_is_told_in_the_log_and_keeps_nothing_else_from_it(
     before: dict[str, str], caplog: Any
 ) -> None:
     left_out()
@@ -352,9 +352,61 @@ def test_a_build_that_fails_is_told_in_the_log_and_left_to_the_next(
     )
     indexes.build_due()
     assert "could not be" in caplog.text
-    WaitingIndex.objects.filter(name="a_bad_one").delete()
-    indexes.build_due()
     assert usable() == before
+    call_command("migrate", "registry", verbosity=0)
+    assert [one.name for one in WaitingIndex.objects.all()] == ["a_bad_one"]
+    WaitingIndex.objects.all().delete()
+
+
+def test_a_load_keeps_its_indexes_while_somebody_builds(before: dict[str, str]) -> None:
+    """Who builds takes rows away, and would take those of this load with them."""
+    with psycopg.connect(own_database_url()) as builder:
+        builder.execute("SELECT pg_advisory_lock(%s)", [indexes._BUILDER])
+        indexes.leave_out()
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_a_limit_on_statements_does_not_stop_a_build(before: dict[str, str]) -> None:
+    left_out()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(own_database_url()) as writer:
+        writer.execute("LOCK TABLE registry_filerecord IN ROW EXCLUSIVE MODE")
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '200ms'")
+        pool.submit(lambda: (over_the_limit(), writer.rollback()))
+        indexes.build_due()
+    assert asked("SHOW statement_timeout") == [("0",)]
+    assert usable() == before
+
+
+def over_the_limit() -> None:
+    """Returns when a build has waited for longer than that."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'"
+        " AND state = 'active' AND now() - query_start > interval '300 ms'"
+    )
+    with psycopg.connect(own_database_url(), autocommit=True) as watcher:
+        eventually(
+            lambda: watcher.execute(waiting).fetchone() == (1,), "it waits", PATIENCE_SECONDS
+        )
+
+
+def test_migrating_waits_for_who_builds_already(
+    before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out()
+    builder = psycopg.connect(own_database_url())
+    builder.execute("SELECT pg_advisory_lock(%s)", [indexes._BUILDER])
+    looks: list[Any] = []
+
+    def pass_time(_seconds: float) -> None:
+        looks.append(usable())
+        builder.close()
+
+    monkeypatch.setattr(indexes.time, "sleep", pass_time)
+    call_command("migrate", "registry", verbosity=0)
+    assert looks
+    assert set(map(str, looks)) == {"{}"}
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
 
 
 def test_migrating_builds_what_waits_first_whichever_way_it_goes(before: dict[str, str]) -> None:
