@@ -125,7 +125,8 @@ def decoded(raw: bytes) -> dict[str, Any]:
 def read_limited(response: requests.Response, limit_bytes: int) -> bytes:
     """The whole body, refused when it is longer than it may be, announced or not."""
     announced = response.headers.get("Content-Length", "")
-    if announced.isdigit() and int(announced) > limit_bytes:
+    # The first digits tell, however many follow.
+    if announced.isdecimal() and int(announced[:20]) > limit_bytes:
         raise invalid("is too long")
     raw = b""
     try:

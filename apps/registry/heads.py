@@ -14,6 +14,7 @@ from urllib3._collections import HTTPHeaderDict
 
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_HEADERS = 100
+_MAX_LENGTH_DIGITS = 19
 _BODILESS = {204, 304}
 _END = re.compile(rb"(?:\A|\n)\r?\n")
 _ENDLESS = "the head of the answer has no end"
@@ -48,7 +49,7 @@ class Answer(http.client.HTTPResponse):
         self.chunk_left = None
         self.will_close = self._check_close()
         length: str = self.headers.get("content-length", "")
-        self.length = int(length) if length.isdecimal() and not self.chunked else None
+        self.length = int(length) if _is_length(length) and not self.chunked else None
         if self.status in _BODILESS or self._method == "HEAD":
             self.length = 0
         if not self.chunked and self.length is None:
@@ -71,11 +72,16 @@ class StatusRead(Answer):
         self.will_close = True
 
 
+def _is_length(text: str) -> bool:
+    """Python refuses to read thousands of digits, with an error that nobody expects."""
+    return text.isdecimal() and len(text) <= _MAX_LENGTH_DIGITS
+
+
 def parse_status(line: bytes) -> tuple[str, int, str]:
     """Version, status and reason of a status line."""
     version, _, rest = line.decode("iso-8859-1").rstrip("\r\n").partition(" ")
     code, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/") or not (code.isdigit() and len(code) == 3):
+    if not version.startswith("HTTP/") or not (code.isdecimal() and len(code) == 3):
         raise http.client.BadStatusLine(repr(line[:80]))
     return version, int(code), reason
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apps.registry.heads import Answer
+from apps.registry.heads import Answer, parse_status
 
 
 class Pieces(io.BytesIO):
@@ -54,13 +54,20 @@ def test_chunks_count_more_than_a_length() -> None:
 
 
 def test_without_a_length_the_connection_ends_the_body() -> None:
-    for head in ("HTTP/1.1 200 OK\n\n", "HTTP/1.1 200 OK\nContent-Length: 3, 4\n\n"):
-        assert read(head).will_close
+    for length in ("3, 4", "9" * 5000, "\xb2"):
+        assert read(f"HTTP/1.1 200 OK\nContent-Length: {length}\n\n").will_close
+    assert read("HTTP/1.1 200 OK\n\n").will_close
 
 
 def test_what_has_no_body_leaves_the_connection_to_the_next_call() -> None:
     assert read("HTTP/1.1 304 Not Modified\nContent-Length: 9\n\n").length == 0
     assert read("HTTP/1.1 200 OK\nContent-Length: 9\n\n", "HEAD").length == 0
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 \xb200 OK\r\n", b"HTTP/1.1 20 OK\r\n", b"ICY 200\r\n"])
+def test_a_status_is_three_digits(line: bytes) -> None:
+    with pytest.raises(http.client.BadStatusLine):
+        parse_status(line)
 
 
 def test_interim_answers_are_passed_over() -> None:
