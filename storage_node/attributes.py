@@ -19,6 +19,8 @@ FORMAT = 1
 ACTIVE, EXPIRED, DELETED, DAMAGED = "active", "expired", "deleted", "damaged"
 RECORDED_STATUSES = (ACTIVE, EXPIRED, DELETED)
 DEFAULT_TTL_DAYS = 30
+# Bytes of a file, and how often it was changed: sums over all files still fit SQLite's integers.
+LARGEST = 10**15 - 1
 _TIMES = ("uploaded_at", "updated_at", "expires_at", "deleted_at")
 _NOT_ON_THE_WIRE = ("format", "stored_name")
 # One encoder for every file: building one per call costs as much as the encoding.
@@ -167,11 +169,12 @@ class FileAttributes:
             known["tags"] = tuple(str(tag) for tag in known["tags"])
         except KeyError as missing:
             raise AttributesCorrupt(f"{missing.args[0]} is missing") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise AttributesCorrupt(str(error)) from None
         if known["uploaded_at"] is None or known["updated_at"] is None:
             raise AttributesCorrupt("uploaded_at or updated_at is null")
-        if known["status"] not in RECORDED_STATUSES or known["size"] < 0 or known["revision"] < 1:
+        numbers_fit = 0 <= known["size"] <= LARGEST and 1 <= known["revision"] <= LARGEST
+        if known["status"] not in RECORDED_STATUSES or not numbers_fit:
             raise AttributesCorrupt("status, size or revision is out of range")
         if "/" in known["stored_name"] or known["stored_name"] in ("", ".", ".."):
             raise AttributesCorrupt("stored_name is not a plain file name")

@@ -11,21 +11,22 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from storage_node.attributes import FORMAT, RECORDED_STATUSES, encode_json
+from storage_node.attributes import FORMAT, LARGEST, RECORDED_STATUSES, encode_json
 
 # Possessive, so that a text that does not fit is found out in one pass.
 _PLAIN = r'"[^"\\\x00-\x1f]*+"'
 _STRING = r'"[^"\\\x00-\x1f]*+(?:\\["\\bfnrt][^"\\\x00-\x1f]*+)*+"'
 _TIME = r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"'
-# Eighteen digits fit SQLite's integers.
-_NUMBER = r"(?:0|[1-9][0-9]{0,17})"
+# As many digits as `LARGEST` has.
+_POSITIVE = rf"[1-9][0-9]{{0,{len(str(LARGEST)) - 1}}}"
+_NUMBER = rf"(?:0|{_POSITIVE})"
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _CANONICAL = re.compile(
     rf'(\{{"checksum": {_STRING}, "content_type": {_STRING}, "deleted_at": (?:null|{_TIME}), '
     rf'"description": (?:null|{_STRING}), "expires_at": (?:null|{_TIME}), "file_id": "({_ID})", )'
     rf'"format": {FORMAT}, '
     rf'("metadata": (\{{.*\}}), "original_filename": {_STRING}, "retention_policy": {_STRING}, '
-    rf'"revision": ([1-9][0-9]{{0,17}}), "size": ({_NUMBER}), "status": "({"|".join(RECORDED_STATUSES)})", )'
+    rf'"revision": ({_POSITIVE}), "size": ({_NUMBER}), "status": "({"|".join(RECORDED_STATUSES)})", )'
     rf'"stored_name": ({_PLAIN}), '
     rf'("tags": \[(?:{_STRING}(?:, {_STRING})*+)?\], "ttl_days": (?:null|{_NUMBER}), '
     rf'"updated_at": {_TIME}, "uploaded_at": {_TIME}, "uploaded_by": {_STRING}\}})\n',

@@ -180,7 +180,8 @@ class Disk:
 
     def glance_at(self, path: str) -> Glance | None:
         """What can be told of a file in one look at the attributes file at `path`; None where it has to be read."""
-        return glance(self.medium.read_start(path, _LOOK_BYTES))
+        raw = self.medium.read_start(path, _LOOK_BYTES)
+        return glance(raw) if len(raw) < _LOOK_BYTES else None
 
     def traces_of(self, file_id: UUID) -> list[str]:
         """Paths under `files/` whose names claim this id."""

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage_node import reconcile
-from storage_node.attributes import AttributesCorrupt, FileAttributes, UploadDraft, stamp
+from storage_node.attributes import LARGEST, AttributesCorrupt, FileAttributes, UploadDraft, stamp
 from storage_node.attributes_text import glance
+from storage_node.disk import _LOOK_BYTES
 from storage_node.errors import RefusedToStart
 from storage_node.index_rebuild import NEW_FILE, WORTH_LEAVES, ToldToStop
 from storage_node.index_schema import INDEX_FILE
@@ -55,7 +56,7 @@ FILES = st.builds(
         metadata=METADATA,
         retention_policy=st.sampled_from(("temporary", "permanent")),
     ),
-    st.integers(0, 2**60),
+    st.integers(0, LARGEST),
     st.integers(0, 5000),
     st.none() | TEXTS,
 )
@@ -123,6 +124,7 @@ def test_a_glance_is_enough_for_what_people_write() -> None:
         (b'"revision": 1,', b'"revision": 01,'),
         (b'"size": 12,', b'"size": -12,'),
         (b'"size": 12,', b'"size": 12.0,'),
+        (b'"size": 12,', b'"size": 1000000000000000,'),
         (b'"status": "active"', b'"status": "damaged"'),
         (b'"metadata": {"a": 1}', b'"metadata": {"a": 1, "a": 1}'),
         (b'"metadata": {"a": 1}', b'"metadata": {"b": 1, "a": 1}'),
@@ -219,6 +221,19 @@ def test_words_that_nobody_can_be_answered_with_are_corrupt_attributes(
     attributes.write_bytes(
         attributes.read_bytes().replace(b'"metadata": {}', b'"metadata": ' + words)
     )
+    element.open(rebuild=True)
+    assert element.counts() == {"damaged": 1}
+
+
+def test_text_behind_what_a_glance_takes_in_is_damage(element: SmallElement) -> None:
+    attributes = element.paths_of(element.put(b"x").file_id)[1]
+    element.close()
+    before, none = attributes.read_bytes(), b'"description": null'
+    text = b"x" * (_LOOK_BYTES - len(before) + len("null") - len('""'))
+    raw = before.replace(none, none.replace(b"null", b'"%b"' % text))
+    assert len(raw) == _LOOK_BYTES
+    assert agrees(raw)
+    attributes.write_bytes(raw + b"garbage")
     element.open(rebuild=True)
     assert element.counts() == {"damaged": 1}
 
