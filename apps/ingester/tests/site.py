@@ -284,7 +284,9 @@ class _Swallower:
                 for source, target in ((near, far), (far, near)):
                     if not (source.pending() or select.select([source], [], [], 0)[0]):
                         continue
-                    data = source.recv(65536)
+                    data = _received_now(source)
+                    if data is None:
+                        continue
                     if not data:
                         return
                     if source is near:
@@ -305,3 +307,14 @@ class _Swallower:
         for line in self._lines:
             with contextlib.suppress(OSError):
                 line.close()
+
+
+def _received_now(source: ssl.SSLSocket) -> bytes | None:
+    """What is there for us; None if it was TLS's own business, for which `recv` would wait on."""
+    source.settimeout(0)
+    try:
+        return source.recv(65536)
+    except ssl.SSLWantReadError:
+        return None
+    finally:
+        source.settimeout(None)
