@@ -68,7 +68,7 @@ def check_workers() -> None:
 
 
 def check_indexes() -> None:
-    """Readiness: all is found meanwhile, but by words, tags and metadata slowly or too slowly."""
+    """Readiness: all is found meanwhile, but by anything except its time slowly or too slowly."""
     if WaitingIndex.objects.exists():
         raise health.Degraded(
             "search indexes are built when the first load of an element has ended"

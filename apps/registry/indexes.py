@@ -1,7 +1,7 @@
-"""Indexes that a first load leaves out and builds at its end: the GIN ones, of what is searched by words, tags and metadata.
+"""Indexes that a first load leaves out and builds at its end: those that only searches and orders of lists need.
 
-They cost half of what a record costs PostgreSQL, and a third of that when they are built over a full table. Whose they are
-and what is in them is the catalogue's word; what was left out stands in `WaitingIndex`, written in the transaction that drops
+They cost most of what a record costs PostgreSQL, and half of that when they are built over a full table. What is in them
+is the catalogue's word; what was left out stands in `WaitingIndex`, written in the transaction that drops
 it, so whoever looks next builds it, should this process die: the end of any sync, beat, or a migration. Which runs may
 leave indexes out is `sync`'s to say.
 """
@@ -21,10 +21,12 @@ logger = logging.getLogger(__name__)
 # Never waited for longer by a load, nor by uploads and searches behind it: it can do with its indexes.
 _PATIENCE = "SET LOCAL lock_timeout = '2s'"
 _LOCK = "LOCK TABLE registry_filerecord IN ACCESS EXCLUSIVE MODE"
+# All but the keys, what syncs and uploads go by, and the order in which lists are shown unasked.
 _LEFT_OUT = """
 SELECT c.relname, pg_get_indexdef(c.oid)
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-WHERE i.indrelid = 'registry_filerecord'::regclass AND a.amname = 'gin'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'registry_filerecord'::regclass AND NOT i.indisunique
+  AND NOT starts_with(c.relname, 'record_') AND c.relname <> 'query_by_time'
 """
 _IS_VALID = """
 SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -94,25 +96,27 @@ def _build() -> bool:
     """Whether nobody else does. What cannot be built is told, and keeps nothing else from it."""
     with _alone() as alone, connection.cursor() as cursor:
         if alone:
-            for index in WaitingIndex.objects.order_by("name"):
-                try:
-                    _build_one(index, cursor)
-                except DatabaseError:
-                    logger.exception(_NOT_BUILT)
+            built = [one for one in WaitingIndex.objects.order_by("name") if _built(one, cursor)]
             # What is indexed of an expression has statistics only after this.
             cursor.execute("ANALYZE registry_filerecord")
+            # Only now: whoever finds none of these rows finds nothing left to be done.
+            WaitingIndex.objects.filter(pk__in=[one.pk for one in built]).delete()
         return alone
 
 
-def _build_one(index: WaitingIndex, cursor: Any) -> None:
+def _built(index: WaitingIndex, cursor: Any) -> bool:
     """Without holding up uploads: `CONCURRENTLY`."""
-    cursor.execute(_IS_VALID, [index.name])
-    found = cursor.fetchone()
-    if not (found and found[0]):
-        # A build that was broken off leaves an invalid one of the name.
-        cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{index.name}"')
-        cursor.execute(index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
-    index.delete()
+    try:
+        cursor.execute(_IS_VALID, [index.name])
+        found = cursor.fetchone()
+        if not (found and found[0]):
+            # A build that was broken off leaves an invalid one of the name.
+            cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{index.name}"')
+            cursor.execute(index.definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+    except DatabaseError:
+        logger.exception(_NOT_BUILT)
+        return False
+    return True
 
 
 @contextlib.contextmanager
