@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from apps.admin import keys
 from apps.admin.keyring import keyring
-from apps.registry import applying, comparing, credentials, feed, sync
-from apps.registry.attributes import parse_file
+from apps.registry import applying, comparing, credentials, feed, listed, sync
 from apps.registry.models import (
     FileRecord,
     StorageElement,
@@ -92,7 +91,7 @@ def reference(element: StorageElement) -> float:
         pass
     listing = time.monotonic() - began
     for items in listing_alone(element):
-        files = [parse_file(item["file"]) for item in items if "file" in item]
+        files = [listed.read(item["file"]) for item in items if "file" in item]
         with transaction.atomic():
             began = time.monotonic()
             applying.load(files, None)

@@ -14,8 +14,9 @@ from typing import Any
 from django.db import DataError, IntegrityError, connection, transaction
 
 from apps.registry import copying, written
-from apps.registry.attributes import RECORD_COLUMNS, FileAttributes
+from apps.registry.attributes import RECORD_COLUMNS
 from apps.registry.feed import Page, Rejected
+from apps.registry.listed import Listed
 
 DUPLICATE = "duplicate_of_other_element"
 
@@ -245,7 +246,7 @@ def _add_new(page: Page, applied: Applied) -> bool:
 
 
 def _apply_files(
-    files: Sequence[FileAttributes],
+    files: Sequence[Listed],
     page: Page | None,
     scope: Scope,
     applied: Applied,
@@ -267,7 +268,7 @@ def _apply_files(
             _apply_files(files[middle:], None, scope, applied)
         elif files:
             reason = f"refused by the database: {type(failure.__cause__).__name__}"
-            rejected = Rejected(files[0].file_id, reason)
+            rejected = Rejected(uuid.UUID(files[0].file_id), reason)
             applied.rejected.append(rejected)
             rest = Page("", 0, has_more=False, totals=None, rejected=[rejected])
             if page is not None:
@@ -277,7 +278,7 @@ def _apply_files(
             raise
 
 
-def load(files: Iterable[FileAttributes], page: Page | None) -> None:
+def load(files: Iterable[Listed], page: Page | None) -> None:
     """Put `files`, and what else `page` holds, into the temporary table of this transaction."""
     _load(copying.lines(files, page))
 

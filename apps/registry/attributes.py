@@ -23,6 +23,7 @@ MAX_UPLOADER_CHARACTERS = 150
 MAX_TAGS = 50
 MAX_TAG_CHARACTERS = 64
 MAX_METADATA_BYTES = 12 * 1024
+MAX_TTL_DAYS = 365_000
 MAX_BIGINT = 2**63 - 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -98,7 +99,9 @@ def parse_file(item: Any) -> FileAttributes:
         metadata=_metadata(item),
         status=_choice(item, "status", STATUSES),
         retention_policy=_choice(item, "retention_policy", RETENTIONS),
-        ttl_days=None if item.get("ttl_days") is None else _integer(item, "ttl_days", 1, 365_000),
+        ttl_days=None
+        if item.get("ttl_days") is None
+        else _integer(item, "ttl_days", 1, MAX_TTL_DAYS),
         expires_at=None if item.get("expires_at") is None else _time(item, "expires_at"),
     )
 

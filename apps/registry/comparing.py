@@ -1,12 +1,14 @@
 """Compares one element's files with its records and changes nothing: a sync's dry run."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from apps.registry import credentials, feed
-from apps.registry.attributes import FileAttributes
+from apps.registry.answers import Answer
+from apps.registry.attributes import AttributesInvalid, FileAttributes, parse_file
 from apps.registry.models import FileRecord, FileStatus, StorageElement, columns_of
 
 _NOT_COMPARED = frozenset({"deletion_reason"})
@@ -38,24 +40,37 @@ def compare(element: StorageElement) -> Comparison:
     epoch = client.get_info().identity.epoch
     found = Comparison()
     seen: set[uuid.UUID] = set()
-    for page in feed.pages(client, 0, epoch):
-        seen |= page.files.keys() | {one.file_id for one in page.rejected if one.file_id}
-        found.files += len(page.files)
-        differing = list(_page_differences(page, element))
-        found.equal += len(page.files) - sum(one.file_id in page.files for one in differing)
+    for answer, page in feed.answered(client, epoch):
+        said = _described(answer, page)
+        seen |= said.keys() | {one.file_id for one in page.rejected if one.file_id}
+        found.files += len(said)
+        differing = list(_page_differences(said, page, element))
+        found.equal += len(said) - sum(one.file_id in said for one in differing)
         found.differences += differing
     found.differences += _missing(element, seen)
     return found
 
 
-def _page_differences(page: feed.Page, element: StorageElement) -> Iterator[Difference]:
-    ids = [*page.files, *page.tombstones]
-    records = FileRecord.objects.in_bulk(ids)
-    for file_id, attributes in page.files.items():
+def _described(answer: Answer, page: feed.Page) -> dict[uuid.UUID, FileAttributes]:
+    """The page's files by their fields, as they stand at its end."""
+    found = {}
+    for item in answer.body["items"]:
+        with contextlib.suppress(AttributesInvalid, AttributeError):
+            one = parse_file(item.get("file"))
+            found[one.file_id] = one
+    return {one.file_id: one for one in found.values() if str(one.file_id) in page.files}
+
+
+def _page_differences(
+    said: dict[uuid.UUID, FileAttributes], page: feed.Page, element: StorageElement
+) -> Iterator[Difference]:
+    freed = [one.file_id for one in page.tombstones.values()]
+    records = FileRecord.objects.in_bulk([*said, *freed])
+    for file_id, attributes in said.items():
         difference = _difference(attributes, records.get(file_id), element)
         if difference is not None:
             yield difference
-    for file_id in page.tombstones:
+    for file_id in freed:
         record = records.get(file_id)
         if record is not None and _is_own_active(record, element):
             yield Difference(file_id, "deleted on the element")

@@ -9,17 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.registry import answers
+from apps.registry import answers, listed
 from apps.registry.answers import Answer
-from apps.registry.attributes import (
-    AttributesInvalid,
-    FileAttributes,
-    Tombstone,
-    file_id_of,
-    parse_file,
-    parse_tombstone,
-)
+from apps.registry.attributes import AttributesInvalid, Tombstone, file_id_of, parse_tombstone
 from apps.registry.errors import NodeFailure
+from apps.registry.listed import Listed
 from apps.registry.node_client import NodeClient
 from artstore import database
 
@@ -57,8 +51,9 @@ class Page:
     next_since: int
     has_more: bool
     totals: Totals | None
-    files: dict[uuid.UUID, FileAttributes] = field(default_factory=dict)
-    tombstones: dict[uuid.UUID, Tombstone] = field(default_factory=dict)
+    # By their ids as `Listed` writes them.
+    files: dict[str, Listed] = field(default_factory=dict)
+    tombstones: dict[str, Tombstone] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
     size_bytes: int = 0
@@ -107,6 +102,16 @@ def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
         database.release()
 
 
+def answered(client: NodeClient, epoch: str) -> Iterator[tuple[Answer, Page]]:
+    """The whole feed, an answer at a time, for whoever needs more of it than rows."""
+    since, has_more = 0, True
+    while has_more:
+        answer = client.list_changes(since, epoch, PAGE_ITEMS)
+        page = read_page(answer, since)
+        yield answer, page
+        since, has_more = page.next_since, page.has_more
+
+
 def _following(client: NodeClient, page: Page) -> Page | None:
     """None when it cannot be had: what there is is given on, and asking for the rest says why."""
     try:
@@ -152,11 +157,12 @@ def _sort_in(page: Page, item: Any) -> None:
     try:
         if "tombstone" in content:
             tombstone = parse_tombstone(content["tombstone"])
-            page.files.pop(tombstone.file_id, None)
-            page.tombstones[tombstone.file_id] = tombstone
+            file_id = str(tombstone.file_id)
+            page.files.pop(file_id, None)
+            page.tombstones[file_id] = tombstone
         else:
-            attributes = parse_file(content.get("file"))
-            page.files[attributes.file_id] = attributes
+            file = listed.read(content.get("file"))
+            page.files[file.file_id] = file
     except AttributesInvalid as failure:
         found = _id_of(content.get("file", content.get("tombstone")))
         page.rejected.append(Rejected(found, str(failure)))

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.admin import keys
 from apps.admin.models import SigningKey
 from apps.admin.principals import Principal
+from apps.registry import feed, listed
 from apps.registry.attributes import FileAttributes
 from apps.registry.models import FileRecord, StorageElement, columns_of, element_id_of
 
@@ -47,6 +48,13 @@ def attributes(**changed: Any) -> FileAttributes:
         "expires_at": None,
     }
     return FileAttributes(**(values | changed))
+
+
+def page(*said: FileAttributes, **given: Any) -> feed.Page:
+    """The last page of a feed, which lists these."""
+    files = {str(one.file_id): listed.written(one) for one in said}
+    given = {"has_more": False, "totals": None, "items": len(said)} | given
+    return feed.Page("e", 1, files=files, **given)
 
 
 def element(storage_id: str | None = None, **changed: Any) -> StorageElement:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apps.registry import attributes, errors, feed
+from apps.registry import attributes, errors, feed, listed
 from apps.registry.answers import Answer, Identity
 from apps.registry.attributes import AttributesInvalid, parse_file, parse_tombstone
 
@@ -185,6 +185,6 @@ def test_what_a_page_says_later_of_a_file_replaces_what_it_said_before() -> None
     newer = GOOD | {"revision": 2}
     buried = {"file_id": GOOD["file_id"], "status": "deleted", "at": "2026-11-22T12:00:00Z"}
     page = page_of(items=[{"file": GOOD}, {"file": newer}])
-    assert [one.revision for one in page.files.values()] == [2]
+    assert list(page.files.values()) == [listed.read(newer)]
     page = page_of(items=[{"file": GOOD}, {"tombstone": buried}])
     assert (page.files, len(page.tombstones)) == ({}, 1)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.registry import applying, feed
+from apps.registry import applying, feed, listed
 from apps.registry.attributes import Tombstone
 from apps.registry.errors import NodeFailure
 from apps.registry.models import FileRecord, SyncRun
@@ -39,7 +39,7 @@ def test_answers_that_come_soon_are_given_on_together(site: Any, small_answers: 
     stored = {site.put().file_id for _ in range(17)}
     pages = read(site)
     assert [page.items for page in pages] == [16, 1]
-    assert {file_id for page in pages for file_id in page.files} == stored
+    assert {uuid.UUID(file_id) for page in pages for file_id in page.files} == stored
     assert [page.totals is None for page in pages] == [True, False]
 
 
@@ -103,17 +103,16 @@ def test_pages_of_two_epochs_are_never_joined(
 def test_what_is_said_later_of_a_file_counts() -> None:
     edited, gone = make.attributes(), make.attributes()
     rejected = feed.Rejected(uuid.uuid4(), "bad")
-    page = feed.Page("e", 2, has_more=True, totals=None, items=2)
-    page.files = {edited.file_id: edited, gone.file_id: gone}
+    page = make.page(edited, gone, has_more=True)
     newer = make.attributes(file_id=edited.file_id, revision=2)
     totals = feed.Totals(1, (1, 1, 1))
-    later = feed.Page("e", 4, has_more=False, totals=totals, items=3, rejected=[rejected])
-    later.files = {edited.file_id: newer}
-    buried = Tombstone(gone.file_id, "deleted", gone.updated_at)
-    later.tombstones = {gone.file_id: buried}
+    later = make.page(newer, totals=totals, items=3, rejected=[rejected])
+    later.next_since = 4
+    buried = {str(gone.file_id): Tombstone(gone.file_id, "deleted", gone.updated_at)}
+    later.tombstones = dict(buried)
     feed._join(page, later)
-    assert page.files == {edited.file_id: newer}
-    assert (page.tombstones, page.rejected) == ({gone.file_id: buried}, [rejected])
+    assert page.files == {str(edited.file_id): listed.written(newer)}
+    assert (page.tombstones, page.rejected) == (buried, [rejected])
     assert (page.items, page.next_since, page.has_more, page.totals) == (5, 4, False, totals)
 
 
@@ -131,8 +130,7 @@ def test_a_page_written_out_holds_every_character_as_it_was(db: None, fresh: boo
         for text in AWKWARD
     ]
     files.append(make.attributes(description=None, tags=(), metadata={}))
-    page = feed.Page("e", 1, has_more=False, totals=None, items=len(files))
-    page.files = {one.file_id: one for one in files}
+    page = make.page(*files)
     element = make.element()
     scope = applying.Scope(uuid.uuid4(), element.pk, timezone.now(), False, True, fresh)
     applying.write_out(page, scope)
@@ -153,10 +151,9 @@ def test_new_files_of_a_new_element_are_put_in_as_they_are_and_count_as_seen(db:
     run = SyncRun.objects.create(storage_element=element, trigger="manual", kind="full")
     scope = applying.Scope(run.pk, element.pk, run.started_at, False, True, fresh=True)
     said = [make.attributes(status=status) for status in ("active", "expired", "deleted")]
-    page = feed.Page("e", 1, has_more=False, totals=None, items=5)
-    page.files = {one.file_id: one for one in said}
+    page = make.page(*said, items=5)
     freed = Tombstone(uuid.uuid4(), "deleted", timezone.now())
-    page.tombstones = {freed.file_id: freed}
+    page.tombstones = {str(freed.file_id): freed}
     page.rejected = [feed.Rejected(uuid.uuid4(), "bad")]
     applying.write_out(page, scope)
     with CaptureQueriesContext(connection) as queries:
@@ -179,11 +176,9 @@ def test_of_files_put_in_as_new_one_listed_again_counts_once_and_one_freed_since
     scope = applying.Scope(run.pk, element.pk, run.started_at, False, True, fresh=True)
     make.record(make.element(), activated_at=run.started_at)
     kept, edited, freed = (make.attributes() for _ in range(3))
-    first = feed.Page("e", 1, has_more=True, totals=None, items=3)
-    first.files = {one.file_id: one for one in (kept, edited, freed)}
-    later = feed.Page("e", 2, has_more=False, totals=None, items=2)
-    later.files = {edited.file_id: dataclasses.replace(edited, revision=2, tags=("new",))}
-    later.tombstones = {freed.file_id: Tombstone(freed.file_id, "deleted", timezone.now())}
+    first = make.page(kept, edited, freed, has_more=True)
+    later = make.page(dataclasses.replace(edited, revision=2, tags=("new",)), items=2)
+    later.tombstones = {str(freed.file_id): Tombstone(freed.file_id, "deleted", timezone.now())}
     seen = []
     for page in (first, later):
         applying.write_out(page, scope)
@@ -209,8 +204,7 @@ def test_a_page_with_something_that_is_not_new_is_compared_row_by_row(
         make.record(element, file_id=said[0].file_id, status="active", stored_revision=9)
     else:
         said[0] = make.attributes(uploaded_at=dt.datetime(1, 1, 1, tzinfo=dt.UTC), size=2**63)
-    page = feed.Page("e", 1, has_more=False, totals=None, items=3)
-    page.files = {one.file_id: one for one in said}
+    page = make.page(*said)
     applying.write_out(page, scope)
     applied = applying.apply_page(page, scope)
     assert (applied.added, applying.count_seen(scope)) == (2, 3)

@@ -96,21 +96,17 @@ class Ground:
             self.listed(which, content)
 
     def page(self, number: int, new_epoch: bool, content: list[Any]) -> None:
-        page = feed.Page("e", 1, has_more=False, totals=None, items=len(content))
-        for item in content:
-            if isinstance(item, Tombstone):
-                page.files.pop(item.file_id, None)
-                page.tombstones[item.file_id] = item
-            else:
-                page.tombstones.pop(item.file_id, None)
-                page.files[item.file_id] = item
+        said = {item.file_id: item for item in content}
+        freed = {str(one.file_id): one for one in said.values() if isinstance(one, Tombstone)}
+        files = [one for one in said.values() if isinstance(one, FileAttributes)]
+        page = make.page(*files, tombstones=freed, items=len(content))
         scope = replace(self.scope(number, new_epoch), fresh=self.fresh)
         applying.write_out(page, scope)
         applied = applying.apply_page(page, scope)
         element = self.elements[number].pk
         expected = {"added": 0, "updated": 0, "marked_deleted": 0}
-        for said in page.files.values():
-            outcome = self.file(element, new_epoch, said)
+        for one in files:
+            outcome = self.file(element, new_epoch, one)
             if outcome:
                 expected[outcome] += 1
         for tombstone in page.tombstones.values():

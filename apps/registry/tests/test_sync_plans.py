@@ -21,8 +21,7 @@ ROWS = 2000
 
 def page(number: int) -> feed.Page:
     said = [make.attributes(file_id=uuid.UUID(int=number * ROWS + one)) for one in range(1000)]
-    files = {one.file_id: one for one in said}
-    return feed.Page("e", 1, has_more=True, totals=None, files=files, items=len(files))
+    return make.page(*said, has_more=True)
 
 
 @pytest.mark.parametrize("what", STATEMENTS)

@@ -3,13 +3,15 @@ Names begin with the rule's number."""
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from apps.registry import feed
+from apps.registry import feed, listed
+from apps.registry.attributes import parse_file
 from apps.registry.models import (
     FileRecord,
     SeenFile,
@@ -168,16 +170,16 @@ def test_rule_7_prior_art_20_an_item_only_the_database_refuses_is_found_and_reje
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [site.put() for _ in range(5)]
-    parse_file = feed.parse_file
+    read = listed.read
 
-    def unforeseen(item: Any) -> Any:
+    def unforeseen(item: Any) -> listed.Listed:
         said = parse_file(item)
         if said.file_id == files[3].file_id:
             # As if the checks had missed a limit of a column.
-            object.__setattr__(said, "ttl_days", 2**31)
-        return said
+            return listed.written(replace(said, ttl_days=2**31))
+        return read(item)
 
-    monkeypatch.setattr(feed, "parse_file", unforeseen)
+    monkeypatch.setattr(listed, "read", unforeseen)
     run = site.sync(full=True)
     assert (run.status, run.files_added, run.files_rejected) == ("succeeded", 4, 1)
     assert run.rejected_items[0]["file_id"] == str(files[3].file_id)
