@@ -29,4 +29,6 @@ def upload_of(incoming: IncomingFile, blocks: Iterable[bytes]) -> Upload:
     }
     content = incoming.content
     announced = content.sha256 or given.checksum
-    return Upload(attributes, blocks, content.size_bytes, announced or None)
+    return Upload(
+        attributes, blocks, content.size_bytes, announced or None, repeatable=content.replayable
+    )

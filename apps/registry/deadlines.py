@@ -24,6 +24,8 @@ class Call:
     expired: bool = False
     finished: bool = False
     body_started: bool = False
+    # Whether it had to open its connection, so that nobody can have closed it as idle.
+    connected: bool = False
     _line: socket.socket | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

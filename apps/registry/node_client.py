@@ -59,12 +59,14 @@ class Upload:
 
     With `size_bytes` the body is framed by length, without by chunks; either way the node commits
     nothing before the end of `blocks`, and an exception raised by it cuts the connection.
+    `repeatable` says that `blocks` can be gone through again.
     """
 
     attributes: Mapping[str, Any]
     blocks: Iterable[bytes]
     size_bytes: int | None
     sha256_hex: str | None = None
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,8 @@ class NodeClient:
             # Who calls a registered element did not choose its address: for them it is away.
             raise errors.NodeUnreachable(refused.message) from refused
         except (requests.RequestException, HTTPError, OSError) as failure:
+            if _came_too_late(request, call, failure):
+                return self._start(request, call)
             raise errors.NodeUnreachable(_reason(failure, call)) from failure
         try:
             return response, answers.identify(response, self._expected)
@@ -336,12 +340,31 @@ def _frame(request: requests.PreparedRequest, upload: Upload) -> None:
     size_bytes = upload.size_bytes
     expect = size_bytes is None or size_bytes > EXPECT_OVER_BYTES
     # requests types bodies as bytes and iterables; the adapter hands ours to the connection as is.
-    request.body = wire.OutgoingBody(upload.blocks, expect_interim=expect)  # type: ignore[assignment]
+    request.body = wire.OutgoingBody(  # type: ignore[assignment]
+        upload.blocks, expect_interim=expect, repeatable=upload.repeatable
+    )
     if expect:
         request.headers["Expect"] = "100-continue"
     request.headers.pop("Content-Length", None)
     if size_bytes is not None:
         request.headers["Content-Length"] = str(size_bytes)
+
+
+def _came_too_late(
+    request: requests.PreparedRequest,
+    call: Call,
+    failure: requests.RequestException | HTTPError | OSError,
+) -> bool:
+    """Whether a connection was closed just as the request left, and another one can have it.
+
+    A node closes what was idle for long, and everything when it restarts. The connection is out of
+    the pool now, and the last one tried is new. Only of what can be done twice, RFC 9110, 9.2.2.
+    """
+    if call.connected or call.expired or isinstance(failure, TimeoutError | ReadTimeoutError):
+        return False
+    body: Any = request.body
+    sendable = not call.body_started or body.repeatable
+    return request.method in {"GET", "HEAD", "PUT"} and sendable
 
 
 def _reason(failure: Exception, call: Call) -> Any:

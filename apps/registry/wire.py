@@ -58,9 +58,12 @@ class _AnsweredEarly(Exception):
 class OutgoingBody:
     """A body for the wire, pulled block by block, and only once the node may get it."""
 
-    def __init__(self, blocks: Iterable[bytes], *, expect_interim: bool) -> None:
+    def __init__(
+        self, blocks: Iterable[bytes], *, expect_interim: bool, repeatable: bool = False
+    ) -> None:
         self.blocks = blocks
         self.expect_interim = expect_interim
+        self.repeatable = repeatable
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.blocks)
@@ -81,6 +84,7 @@ class _NodeLine(HTTPConnection):
     line: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
+        _thread.call.connected = True
         try:
             timeout = self.timeout if isinstance(self.timeout, int | float) else None
             sock = addresses.connect(self._dns_host, self.port or 443, timeout, policy())

@@ -40,9 +40,9 @@ class Blocks:
             raise self.failure
 
 
-def put(server: ScriptedServer, blocks: Any, size: int | None) -> Any:
+def put(server: ScriptedServer, blocks: Any, size: int | None, repeatable: bool = False) -> Any:
     client = NodeClient(server.address(), "secret-token")
-    upload = Upload({"original_filename": "a"}, blocks, size)
+    upload = Upload({"original_filename": "a"}, blocks, size, repeatable=repeatable)
     return client.put_file(uuid.uuid4(), upload)
 
 
@@ -200,6 +200,87 @@ def test_connections_are_used_again(certificates: Certificates) -> None:
 
     with ScriptedServer(certificates, script) as server:
         for _ in range(5):
+            get_info(server)
+        assert len(server.lines) == 1
+
+
+class ClosingOnce:
+    """Answers the first request; closes its connection when the next one has come, whatever it was."""
+
+    def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
+        self.answers = answers
+        self.closed = False
+
+    def __call__(self, line: Line) -> None:
+        self.answer(line)
+        while line.read_some():
+            if not self.closed:
+                self.closed = True
+                return
+            self.answer(line)
+
+    def answer(self, line: Line) -> None:
+        head = line.head()
+        if "Expect:" in head:
+            line.send("HTTP/1.1 100 Continue\r\n\r\n")
+        if head.startswith("PUT"):
+            line.read_until(b"the end")
+        line.answer(*self.answers[head.split(" ")[0]])
+        line.received = b""
+
+
+KNOWN = {"GET": ("200 OK", INFO), "PUT": ("201 Created", STORED)}
+
+
+def test_a_connection_closed_as_the_request_leaves_is_replaced(certificates: Certificates) -> None:
+    with ScriptedServer(certificates, ClosingOnce(KNOWN)) as server:
+        for _ in range(3):
+            assert get_info(server).status == 200
+        assert len(server.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "repeatable"), [(2 * MIB, False), (7, True)], ids=["not sent yet", "small"]
+)
+def test_a_body_that_can_be_sent_goes_over_another_connection(
+    certificates: Certificates, size: int, repeatable: bool
+) -> None:
+    blocks = Blocks(b"x" * (size - 7) + b"the end")
+    with ScriptedServer(certificates, ClosingOnce(KNOWN)) as server:
+        get_info(server)
+        assert put(server, blocks, size, repeatable).created
+        assert len(server.lines) == 2
+
+
+def test_a_body_that_cannot_be_sent_twice_is_not(certificates: Certificates) -> None:
+    blocks = Blocks(b"the end")
+    with ScriptedServer(certificates, ClosingOnce(KNOWN)) as server:
+        get_info(server)
+        with pytest.raises(errors.NodeUnreachable) as caught:
+            put(server, blocks, 7)
+        assert (caught.value.sent_body, blocks.given, len(server.lines)) == (True, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda client: client.delete_file(uuid.uuid4()),
+        lambda client: client.edit_file(uuid.uuid4(), {"tags": []}),
+        lambda client: client.abandon(uuid.uuid4()),
+    ],
+    ids=["DELETE", "PATCH", "POST"],
+)
+def test_what_may_have_been_done_is_not_done_again(certificates: Certificates, act: Any) -> None:
+    with ScriptedServer(certificates, ClosingOnce(KNOWN)) as server:
+        get_info(server)
+        with pytest.raises(errors.NodeUnreachable):
+            act(NodeClient(server.address(), "secret-token"))
+        assert len(server.lines) == 1
+
+
+def test_a_node_that_closes_every_connection_is_asked_once(certificates: Certificates) -> None:
+    with ScriptedServer(certificates, lambda line: line.head() and None) as server:
+        with pytest.raises(errors.NodeUnreachable):
             get_info(server)
         assert len(server.lines) == 1
 
