@@ -11,6 +11,7 @@ from apps.registry.models import SyncRun
 from apps.registry.tests import make
 
 STATEMENTS = {
+    "update": applying._UPDATE,
     "upsert": applying._UPSERT,
     "tombstones": applying._BURY,
     "held elsewhere": applying._ELSEWHERE,
