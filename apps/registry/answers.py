@@ -2,11 +2,13 @@
 errors a refusal is. Sends nothing.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import requests
 from django.utils.translation import gettext_lazy as _
 from urllib3.exceptions import HTTPError
@@ -18,6 +20,10 @@ CONTRACT = 1
 SMALL_ANSWER_BYTES = 256 * 1024
 # A thousand files with the longest name, description, tags and metadata, escaped, and some air.
 PAGE_ANSWER_BYTES = 64 * 1024 * 1024
+
+# Digits alike, and alike whatever a number can stand behind.
+_NUMBERS = bytes.maketrans(b"0123456789:,[-\t\r\n", b"0" * 10 + b" " * 7)
+_LONG_NUMBER = b" " + b"0" * 19
 
 _REFUSALS: Mapping[str, type[errors.NodeRefused]] = {
     "CHECKSUM_MISMATCH": errors.NodeInvalidInput,
@@ -114,12 +120,22 @@ def read_json(response: requests.Response, limit_bytes: int) -> dict[str, Any]:
 def decoded(raw: bytes) -> dict[str, Any]:
     """A body as a JSON object."""
     try:
-        body = json.loads(raw)
+        body = _loaded(raw)
     except (ValueError, RecursionError) as failure:
         raise invalid("is not JSON") from failure
     if not isinstance(body, dict):
         raise invalid("is not a JSON object")
     return body
+
+
+def _loaded(raw: bytes) -> Any:
+    """What `json.loads` makes of it. orjson is faster and makes the same of all that it takes, but for whole numbers
+    beyond 64 bits. It takes less: no NaN, no half of a surrogate pair, nothing but UTF-8.
+    """
+    if _LONG_NUMBER not in raw.translate(_NUMBERS):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(raw)
+    return json.loads(raw)
 
 
 def read_limited(response: requests.Response, limit_bytes: int) -> bytes:

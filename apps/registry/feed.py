@@ -2,6 +2,7 @@
 of whoever applies them. Writes nothing.
 """
 
+import gc
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -86,6 +87,10 @@ def pages(
 def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
     """The page after `since`, and those behind it that come soon."""
     enough = time.monotonic() + GATHERED_SECONDS
+    collecting = gc.isenabled()
+    # A page makes objects by the ten thousand and no cycle among them. To look for one each time, through all that
+    # the process holds, takes a fifth of the time a page takes.
+    gc.disable()
     try:
         page = read_page(client.list_changes(since, epoch, PAGE_ITEMS), since)
         for _more in range(GATHERED_PAGES - 1):
@@ -98,6 +103,8 @@ def _fetch(client: NodeClient, since: int, epoch: str) -> Page:
             _join(page, following)
         return page
     finally:
+        if collecting:
+            gc.enable()
         # Making the token may have opened a connection for this thread.
         database.release()
 

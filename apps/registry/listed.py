@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import orjson
+
 from apps.registry.attributes import (
     MAX_BIGINT,
     MAX_CONTENT_TYPE_CHARACTERS,
@@ -41,7 +43,7 @@ _has_shape = re.compile(
 ).fullmatch
 _moment = dt.datetime.fromisoformat
 # However many bytes a character takes, so many of them are not too large.
-_FEW_CHARACTERS = MAX_METADATA_BYTES // 2
+_FEW_CHARACTERS = MAX_METADATA_BYTES // 4
 
 
 class Listed(NamedTuple):
@@ -96,6 +98,12 @@ def _array(texts: Sequence[str]) -> str:
     return '{"' + '","'.join(quoted) + '"}'
 
 
+def _json(metadata: Any) -> str:
+    text = orjson.dumps(metadata).decode()
+    # So it writes what is no number, too.
+    return json_text(metadata) if "null" in text else text
+
+
 def _ordinary(item: Any) -> Listed | None:
     """None, or an error, when it has to be looked at field by field.
 
@@ -108,7 +116,7 @@ def _ordinary(item: Any) -> Listed | None:
     # fmt: on
     said = "" if description is None else description
     array = _array(tags)
-    known = json_text(metadata) if metadata else "{}"
+    known = _json(metadata) if metadata else "{}"
     ends = NULL if expires_at is None else expires_at
     texts = "".join((name, content_type, uploader, said, array, known))
     fixed = " ".join((file_id, checksum, uploaded_at, updated_at, ends, status, retention))

@@ -1,13 +1,18 @@
 """An item of a listing that is read in one go becomes the same row as field by field, or is refused with the same words."""
 
 import datetime as dt
+import decimal
+import json
+import re
+import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apps.registry import listed
+from apps.registry import answers, feed, listed
+from apps.registry.answers import Answer, Identity
 from apps.registry.attributes import RECORD_COLUMNS, AttributesInvalid, parse_file
 
 GOOD: dict[str, Any] = {
@@ -126,13 +131,34 @@ def outcome(read: Any, item: Any) -> Any:
         found = read(item)
     except AttributesInvalid as refused:
         return str(refused)
+    return values_of(found)
+
+
+def values_of(found: listed.Listed) -> Any:
     values = dict(zip(RECORD_COLUMNS, found.row.split("\t"), strict=True))
     moments = {
         name: dt.datetime.fromisoformat(values[name])
         for name in MOMENTS
         if values[name] != listed.NULL
     }
-    return found.file_id, found.status, values | moments
+    return found.file_id, found.status, values | moments | {"metadata": stored(values["metadata"])}
+
+
+def stored(text: str) -> Any:
+    """JSON as jsonb keeps it: of a number its digits and how many of them stand behind the point."""
+    return json.loads(unescaped(text), parse_float=number, parse_int=number)
+
+
+def number(text: str) -> tuple[decimal.Decimal, int]:
+    value = decimal.Decimal(text)
+    return value, max(0, -int(value.as_tuple().exponent))
+
+
+def unescaped(text: str) -> str:
+    """A field as COPY reads it."""
+    return re.sub(
+        r"\\(.)", lambda found: {"t": "\t", "n": "\n", "r": "\r"}.get(found[1], found[1]), text
+    )
 
 
 def carefully(item: Any) -> listed.Listed:
@@ -157,3 +183,67 @@ def test_an_ordinary_item_does_not_take_the_long_way(
     expected = outcome(carefully, good)
     monkeypatch.setattr(listed, "parse_file", lambda item: pytest.fail("read field by field"))
     assert outcome(listed.read, good) == expected
+
+
+def line(changes: str = "", **changed: Any) -> str:
+    """An item of a page as text; `changes` is put in as it stands, behind what it replaces."""
+    return json.dumps({"change": 1, "file": GOOD | changed})[:-2] + changes + "}}"
+
+
+OTHER = str(uuid.UUID(int=2**127))
+FREED = {"file_id": OTHER, "status": "deleted", "at": "2026-11-22T12:00:00Z"}
+LINES = {
+    "NUL": line(original_filename="a\0b"),
+    "NUL in metadata": line(metadata={"k": "a\0b"}),
+    "text about a NUL": line(description="\\u0000", metadata={"k": "\\u0000"}),
+    "half a character": line(original_filename="\ud800"),
+    "half a character in metadata": line(metadata={"\udfff": 1}),
+    "half a character, its bytes": line(description="half").replace("half", "\ud800"),
+    "a whole character": line(description="😀"),
+    "NaN": line(', "metadata": {"k": NaN}'),
+    "infinity": line(', "metadata": {"k": [-Infinity]}'),
+    "a number without end": line(', "metadata": {"k": 1e400}'),
+    "a number of many digits": line(', "metadata": {"k": 123456789012345678901234567890}'),
+    "the first that fits no word": line(', "metadata": {"k":[-9223372036854775809]}'),
+    "many digits behind the point": line(', "metadata": {"k": 0.12345678901234567890123}'),
+    "numbers in many ways": line(', "metadata": {"k": [-0, -0.0, 1.0, 1E5, 1e22, 1e-7, 0.1e1]}'),
+    "a size of many digits": line(', "size": 99999999999999999999'),
+    "a size that is no whole number": line(', "size": 7.0'),
+    "a checksum that is a number": line(', "checksum": ' + "1" * 64),
+    "a field twice": line(', "original_filename": "second"'),
+    "a key of metadata twice": line(', "metadata": {"k": 1, "k": 2}'),
+    "the file again, in capitals": line(file_id=GOOD["file_id"].upper(), revision=2),
+    "another file": line(file_id=OTHER),
+    "the other's tombstone": json.dumps({"change": 2, "tombstone": FREED}),
+    "deep": line(', "metadata": {"k": ' + "[" * 400 + "]" * 400 + "}"),
+    "neither": '{"change": 3}',
+    "no object": "7",
+}
+
+
+def page_of(lines: list[str], decoded: Any) -> feed.Page:
+    text = '{"epoch": "e", "next_since": 9, "has_more": true, "totals": null, "items": ['
+    raw = f"{text}{','.join(lines)}]}}".encode("utf-8", "surrogatepass")
+    return feed.read_page(Answer(decoded(raw), Identity("se", "i", "e"), 200), since=1)
+
+
+@given(st.lists(st.sampled_from(list(LINES)), max_size=5))
+@example(list(LINES))
+def test_a_page_comes_out_as_it_did_through_the_standard_library_field_by_field(
+    named: list[str],
+) -> None:
+    lines = [line(), *(LINES[name] for name in named)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listed, "_ordinary", lambda item: None)
+        expected = page_of(lines, json.loads)
+    found = page_of(lines, answers.decoded)
+    assert (found.rejected, found.tombstones) == (expected.rejected, expected.tombstones)
+    assert [values_of(one) for one in found.files.values()] == [
+        values_of(one) for one in expected.files.values()
+    ]
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_what_one_item_holds_refuses_no_other(name: str) -> None:
+    page = page_of([line(file_id=str(uuid.UUID(int=1))), LINES[name]], answers.decoded)
+    assert str(uuid.UUID(int=1)) in page.files
