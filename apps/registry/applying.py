@@ -13,10 +13,9 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
 
-from apps.registry import copying, written
+from apps.registry import copying, listed, written
 from apps.registry.attributes import RECORD_COLUMNS
 from apps.registry.feed import Page, Rejected
-from apps.registry.listed import Listed
 
 DUPLICATE = "duplicate_of_other_element"
 
@@ -30,8 +29,8 @@ SELECT ''::text AS kind, {", ".join(_COLUMNS)} FROM registry_filerecord WITH NO 
 # A page is a thousand keys to look up. The statistics of a table that is being filled say it is
 # empty, and on their word the planner would walk all of it for each page: leave it the keys only.
 _PLAN = (
-    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-    " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;"
+    " SET LOCAL enable_bitmapscan = off; SET LOCAL enable_indexonlyscan = off"
 )
 # A record costs PostgreSQL mostly its twenty indexes, and the GIN ones less when they merge more
 # rows at a time. Nothing waits for the disk either: what a page wrote and the cursor that says
@@ -259,13 +258,13 @@ def _add_new(page: Page, applied: Applied) -> bool:
 
 
 def _apply_files(
-    files: Sequence[Listed],
+    files: Sequence[str],
     page: Page | None,
     scope: Scope,
     applied: Applied,
     lines: bytes = b"",
 ) -> None:
-    """Apply `files`, and with them the rest of `page`; `lines` if they are written out already.
+    """Apply the rows `files`, and with them the rest of `page`; `lines` if they are written out already.
 
     An item that passed every check and is still refused by the database is found by halving, so
     that it is rejected alone and stops nothing.
@@ -281,7 +280,7 @@ def _apply_files(
             _apply_files(files[middle:], None, scope, applied)
         elif files:
             reason = f"refused by the database: {type(failure.__cause__).__name__}"
-            rejected = Rejected(uuid.UUID(files[0].file_id), reason)
+            rejected = Rejected(uuid.UUID(listed.id_of(files[0])), reason)
             applied.rejected.append(rejected)
             rest = Page("", 0, has_more=False, totals=None, rejected=[rejected])
             if page is not None:
@@ -291,8 +290,8 @@ def _apply_files(
             raise
 
 
-def load(files: Iterable[Listed], page: Page | None) -> None:
-    """Put `files`, and what else `page` holds, into the temporary table of this transaction."""
+def load(files: Iterable[str], page: Page | None) -> None:
+    """Put the rows `files`, and what else `page` holds, into the temporary table of this transaction."""
     _load(copying.lines(files, page))
 
 
