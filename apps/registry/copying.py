@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.registry.attributes import RECORD_COLUMNS, STATUSES
 from apps.registry.feed import Page
-from apps.registry.listed import NULL, Listed
+from apps.registry.listed import NULL, status_of
 from apps.registry.models import reason_of
 
 COLUMNS = ("kind", *RECORD_COLUMNS)
@@ -19,19 +19,19 @@ RECORD = (*RECORD_COLUMNS, "storage_element_id", "deletion_reason", "activated_a
 FILE, TOMBSTONE, REJECTED = "f", "t", "x"
 
 
-def lines(files: Iterable[Listed], page: Page | None) -> bytes:
-    """`files`, and what else `page` holds, a line each."""
+def lines(files: Iterable[str], page: Page | None) -> bytes:
+    """The rows `files`, and what else `page` holds, a line each."""
     rest = () if page is None else _rest(page)
-    return "".join([*(f"{FILE}\t{one.row}\n" for one in files), *rest]).encode()
+    return "".join([*(f"{FILE}\t{row}\n" for row in files), *rest]).encode()
 
 
-def records(files: Iterable[Listed], element: uuid.UUID, since: dt.datetime) -> bytes:
-    """`files` as new records of `element`, active since then."""
+def records(files: Iterable[str], element: uuid.UUID, since: dt.datetime) -> bytes:
+    """The rows `files` as new records of `element`, active since then."""
     tails = {
         status: f"\t{element}\t{reason_of(status)}\t{since.isoformat()}\tf\n" for status in STATUSES
     }
     # In the order of their ids, like every page: two elements that list the same files must not wait in a ring.
-    return "".join([one.row + tails[one.status] for one in sorted(files)]).encode()
+    return "".join([row + tails[status_of(row)] for row in sorted(files)]).encode()
 
 
 def _rest(page: Page) -> Iterator[str]:

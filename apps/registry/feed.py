@@ -14,7 +14,6 @@ from apps.registry import answers, listed
 from apps.registry.answers import Answer
 from apps.registry.attributes import AttributesInvalid, Tombstone, file_id_of, parse_tombstone
 from apps.registry.errors import NodeFailure
-from apps.registry.listed import Listed
 from apps.registry.node_client import NodeClient
 from artstore import database
 
@@ -52,8 +51,8 @@ class Page:
     next_since: int
     has_more: bool
     totals: Totals | None
-    # By their ids as `Listed` writes them.
-    files: dict[str, Listed] = field(default_factory=dict)
+    # Rows by their ids, as `listed` writes both.
+    files: dict[str, str] = field(default_factory=dict)
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     items: int = 0
@@ -168,8 +167,8 @@ def _sort_in(page: Page, item: Any) -> None:
             page.files.pop(file_id, None)
             page.tombstones[file_id] = tombstone
         else:
-            file = listed.read(content.get("file"))
-            page.files[file.file_id] = file
+            row = listed.read(content.get("file"))
+            page.files[listed.id_of(row)] = row
     except AttributesInvalid as failure:
         found = _id_of(content.get("file", content.get("tombstone")))
         page.rejected.append(Rejected(found, str(failure)))

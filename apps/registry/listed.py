@@ -9,7 +9,7 @@ import datetime as dt
 import operator
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -23,6 +23,7 @@ from apps.registry.attributes import (
     MAX_TAGS,
     MAX_TTL_DAYS,
     MAX_UPLOADER_CHARACTERS,
+    RECORD_COLUMNS,
     RETENTIONS,
     STATUSES,
     FileAttributes,
@@ -31,6 +32,7 @@ from apps.registry.attributes import (
 )
 
 NULL = r"\N"
+_FIELDS_FROM_STATUS = len(RECORD_COLUMNS) - RECORD_COLUMNS.index("status")
 _SPECIAL = re.compile(r"[\\\t\n\r]")
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -46,15 +48,16 @@ _moment = dt.datetime.fromisoformat
 _FEW_CHARACTERS = MAX_METADATA_BYTES // 4
 
 
-class Listed(NamedTuple):
-    """One file. The id is written in lower case and with dashes, whatever the element wrote."""
-
-    file_id: str
-    status: str
-    row: str
+def id_of(row: str) -> str:
+    """Whose row it is; in lower case and with dashes, whatever the element wrote."""
+    return row[:36]
 
 
-def read(item: Any) -> Listed:
+def status_of(row: str) -> str:
+    return row.rsplit("\t", _FIELDS_FROM_STATUS)[1]
+
+
+def read(item: Any) -> str:
     """The wire's JSON object; `AttributesInvalid` for anything that cannot become a record."""
     try:
         found = _ordinary(item)
@@ -63,9 +66,9 @@ def read(item: Any) -> Listed:
     return found or written(parse_file(item))
 
 
-def written(one: FileAttributes) -> Listed:
+def written(one: FileAttributes) -> str:
     """Any file; the row is in the order of the record's columns, which is that of the attributes."""
-    row = (
+    values = (
         str(one.file_id),
         _text(one.original_filename),
         _text(one.content_type),
@@ -83,7 +86,7 @@ def written(one: FileAttributes) -> Listed:
         NULL if one.ttl_days is None else str(one.ttl_days),
         NULL if one.expires_at is None else one.expires_at.isoformat(),
     )
-    return Listed(row[0], one.status, "\t".join(row))
+    return "\t".join(values)
 
 
 def _text(text: str) -> str:
@@ -104,7 +107,7 @@ def _json(metadata: Any) -> str:
     return json_text(metadata) if "null" in text else text
 
 
-def _ordinary(item: Any) -> Listed | None:
+def _ordinary(item: Any) -> str | None:
     """None, or an error, when it has to be looked at field by field.
 
     Joining is a check as well: it takes texts and nothing else. What is printable holds no tab, no line's end, no
@@ -147,9 +150,8 @@ def _ordinary(item: Any) -> Listed | None:
         said = NULL
     if ttl_days is None:
         ttl_days = NULL
-    row = (
+    return (
         f"{file_id}\t{name}\t{content_type}\t{size}\t{checksum}\t{uploader}\t{uploaded_at}"
         f"\t{updated_at}\t{revision}\t{said}\t{array}\t{known}\t{status}\t{retention}"
         f"\t{ttl_days}\t{ends}"
     )
-    return Listed(file_id, status, row)

@@ -134,14 +134,15 @@ def outcome(read: Any, item: Any) -> Any:
     return values_of(found)
 
 
-def values_of(found: listed.Listed) -> Any:
-    values = dict(zip(RECORD_COLUMNS, found.row.split("\t"), strict=True))
+def values_of(row: str) -> Any:
+    values = dict(zip(RECORD_COLUMNS, row.split("\t"), strict=True))
     moments = {
         name: dt.datetime.fromisoformat(values[name])
         for name in MOMENTS
         if values[name] != listed.NULL
     }
-    return found.file_id, found.status, values | moments | {"metadata": stored(values["metadata"])}
+    assert (listed.id_of(row), listed.status_of(row)) == (values["file_id"], values["status"])
+    return values | moments | {"metadata": stored(values["metadata"])}
 
 
 def stored(text: str) -> Any:
@@ -161,7 +162,7 @@ def unescaped(text: str) -> str:
     )
 
 
-def carefully(item: Any) -> listed.Listed:
+def carefully(item: Any) -> str:
     return listed.written(parse_file(item))
 
 

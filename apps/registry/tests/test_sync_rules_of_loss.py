@@ -172,7 +172,7 @@ def test_rule_7_prior_art_20_an_item_only_the_database_refuses_is_found_and_reje
     files = [site.put() for _ in range(5)]
     read = listed.read
 
-    def unforeseen(item: Any) -> listed.Listed:
+    def unforeseen(item: Any) -> str:
         said = parse_file(item)
         if said.file_id == files[3].file_id:
             # As if the checks had missed a limit of a column.
