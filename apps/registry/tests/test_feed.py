@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import gc
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.registry import applying, feed, listed
+from apps.registry import answers, applying, feed, listed
 from apps.registry.attributes import Tombstone
 from apps.registry.errors import NodeFailure
 from apps.registry.models import FileRecord, SyncRun
@@ -81,6 +82,28 @@ def test_what_was_read_before_an_answer_failed_is_given_on_and_then_the_failure(
     assert next(pages).items == 4
     with pytest.raises(NodeFailure):
         next(pages)
+
+
+def test_garbage_is_looked_for_again_once_a_page_is_there_or_is_not_to_be_had(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put()
+    read_page = feed.read_page
+    collecting = []
+
+    def watched(answer: Any, since: int) -> feed.Page:
+        collecting.append(gc.isenabled())
+        if len(collecting) > 1:
+            raise answers.invalid("is broken")
+        return read_page(answer, since)
+
+    monkeypatch.setattr(feed, "read_page", watched)
+    assert len(read(site)) == 1
+    assert gc.isenabled()
+    with pytest.raises(NodeFailure):
+        read(site)
+    assert gc.isenabled()
+    assert collecting == [False, False]
 
 
 def test_pages_of_two_epochs_are_never_joined(

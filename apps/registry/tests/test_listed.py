@@ -8,10 +8,11 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apps.registry import answers, feed, listed
+from apps.registry import answers, applying, feed, listed
 from apps.registry.answers import Answer, Identity
 from apps.registry.attributes import RECORD_COLUMNS, AttributesInvalid, parse_file
 
@@ -228,16 +229,20 @@ def page_of(lines: list[str], decoded: Any) -> feed.Page:
     return feed.read_page(Answer(decoded(raw), Identity("se", "i", "e"), 200), since=1)
 
 
+def both_ways(lines: list[str]) -> tuple[feed.Page, feed.Page]:
+    """The page as it is read, and as it was: by the standard library and field by field."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listed, "_ordinary", lambda item: None)
+        expected = page_of(lines, json.loads)
+    return page_of(lines, answers.decoded), expected
+
+
 @given(st.lists(st.sampled_from(list(LINES)), max_size=5))
 @example(list(LINES))
 def test_a_page_comes_out_as_it_did_through_the_standard_library_field_by_field(
     named: list[str],
 ) -> None:
-    lines = [line(), *(LINES[name] for name in named)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listed, "_ordinary", lambda item: None)
-        expected = page_of(lines, json.loads)
-    found = page_of(lines, answers.decoded)
+    found, expected = both_ways([line(), *(LINES[name] for name in named)])
     assert (found.rejected, found.tombstones) == (expected.rejected, expected.tombstones)
     assert [values_of(one) for one in found.files.values()] == [
         values_of(one) for one in expected.files.values()
@@ -248,3 +253,16 @@ def test_a_page_comes_out_as_it_did_through_the_standard_library_field_by_field(
 def test_what_one_item_holds_refuses_no_other(name: str) -> None:
     page = page_of([line(file_id=str(uuid.UUID(int=1))), LINES[name]], answers.decoded)
     assert str(uuid.UUID(int=1)) in page.files
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_both_ways_the_database_holds_the_same_to_the_letter(db: None, name: str) -> None:
+    found, expected = both_ways([line(file_id=OTHER), LINES[name]])
+    assert loaded(found) == loaded(expected) != []
+
+
+def loaded(page: feed.Page) -> list[str]:
+    applying.load(page.files.values(), page)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT p::text FROM sync_page p ORDER BY 1")
+        return [row[0] for row in cursor.fetchall()]
