@@ -51,6 +51,14 @@ def test_a_name_is_found_by_its_parts(name: str, words: str) -> None:
     assert finds(make.record(None, original_filename=name), words)
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", "\x01", "\x1f", '"', "\\", "\\n", "e"])
+def test_metadata_may_hold_a_combining_mark_behind_anything(before: str) -> None:
+    """Of a control character JSON makes an escape that ends in a letter, which is none to compose."""
+    record = make.record(None, metadata={"note": f"coral{before}\u0301 x\u0308 reef"})
+    assert finds(record, "reef")
+    assert finds(record, f"coral{before}\u0301")
+
+
 def test_tags_description_and_metadata_values_are_found() -> None:
     record = make.record(
         None,
