@@ -370,10 +370,8 @@ class _Run:
 
     def _hold(self) -> None:
         """Lock the run's row for this transaction and renew the lease, if it is still ours."""
-        held = SyncRun.leased(self.run.pk, self.lease).select_for_update()
-        if not held.exists():
+        if not SyncRun.renew_lease(self.run.pk, self.lease):
             raise RunLost
-        SyncRun.renew_lease(self.run.pk, self.lease)
 
     def _count(self, page: Page, applied: Applied) -> None:
         touched = applied.added + applied.updated + len(applied.held_back)
