@@ -1,5 +1,6 @@
 """A first load leaves search indexes out and builds them at its end, whoever dies in between."""
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -315,12 +316,12 @@ def test_a_build_that_was_broken_off_is_done_again(before: dict[str, str]) -> No
     assert (usable(), WaitingIndex.objects.count()) == (before, 0)
 
 
-def cut_off() -> bool:
-    """Ends a build that waits for others' transactions, if there is one."""
+def cut_off(statement: str) -> bool:
+    """Ends a statement that waits for others' transactions, if there is one that begins so."""
     return bool(
         asked(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND pid <> pg_backend_pid()"
+            f" AND query LIKE '{statement}%' AND pid <> pg_backend_pid()"
         )
     )
 
@@ -332,10 +333,27 @@ def test_a_build_whose_connection_is_cut_is_left_to_the_next(
     with ThreadPoolExecutor(1) as pool, psycopg.connect(own_database_url()) as writer:
         writer.execute("LOCK TABLE registry_filerecord IN ROW EXCLUSIVE MODE")
         building = pool.submit(_apart, indexes.build_due)
-        eventually(cut_off, "the build waits, and is ended", PATIENCE_SECONDS)
+        cut = functools.partial(cut_off, "CREATE INDEX CONCURRENTLY")
+        eventually(cut, "the build waits, and is ended", PATIENCE_SECONDS)
         building.result()
     assert "could not be" in caplog.text
     assert (usable(), WaitingIndex.objects.count()) == ({}, len(before))
+    indexes.build_due()
+    assert (usable(), WaitingIndex.objects.count()) == (before, 0)
+
+
+def test_indexes_wait_until_they_have_statistics_too(before: dict[str, str]) -> None:
+    left_out()
+    with connection.cursor() as cursor:
+        for statement in before.values():
+            cursor.execute(statement)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(own_database_url()) as other:
+        other.execute("LOCK TABLE registry_filerecord IN SHARE UPDATE EXCLUSIVE MODE")
+        building = pool.submit(_apart, indexes.build_due)
+        cut = functools.partial(cut_off, "ANALYZE registry_filerecord")
+        eventually(cut, "the statistics wait, and are cut off", PATIENCE_SECONDS)
+        building.result()
+    assert WaitingIndex.objects.count() == len(before)
     indexes.build_due()
     assert (usable(), WaitingIndex.objects.count()) == (before, 0)
 
