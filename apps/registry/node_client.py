@@ -8,6 +8,7 @@ answers are read in `answers`.
 import base64
 import functools
 import json
+import ssl
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,13 @@ import requests
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from apps.registry import answers, errors, wire
 from apps.registry.answers import Answer, Expected, Identity
@@ -350,17 +357,15 @@ def _frame(request: requests.PreparedRequest, upload: Upload) -> None:
         request.headers["Content-Length"] = str(size_bytes)
 
 
-def _came_too_late(
-    request: requests.PreparedRequest,
-    call: Call,
-    failure: requests.RequestException | HTTPError | OSError,
-) -> bool:
+def _came_too_late(request: requests.PreparedRequest, call: Call, failure: Exception) -> bool:
     """Whether a connection was closed just as the request left, and another one can have it.
 
     A node closes what was idle for long, and everything when it restarts. The connection is out of
     the pool now, and the last one tried is new. Only of what can be done twice, RFC 9110, 9.2.2.
     """
-    if call.connected or call.expired or isinstance(failure, TimeoutError | ReadTimeoutError):
+    cause = failure.args[-1] if isinstance(failure, ProtocolError | SSLError) else None
+    closed = isinstance(cause, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    if call.connected or call.expired or not closed:
         return False
     body: Any = request.body
     sendable = not call.body_started or body.repeatable

@@ -278,6 +278,41 @@ def test_what_may_have_been_done_is_not_done_again(certificates: Certificates, a
         assert len(server.lines) == 1
 
 
+@pytest.mark.parametrize("interim", [False, True], ids=["silent at once", "stops reading"])
+def test_a_node_that_falls_silent_is_not_asked_again(
+    certificates: Certificates, settings: Any, interim: bool
+) -> None:
+    settings.ARTSTORE_NODE_STALL_SECONDS = 1
+    over = threading.Event()
+
+    def script(line: Line) -> None:
+        line.head()
+        line.answer("200 OK", INFO)
+        line.received = b""
+        line.head()
+        if interim:
+            line.send("HTTP/1.1 100 Continue\r\n\r\n")
+        over.wait()
+
+    blocks = Blocks(*[b"x" * MIB] * 64)
+    with ScriptedServer(certificates, script) as server:
+        get_info(server)
+        with pytest.raises(errors.NodeUnreachable):
+            put(server, blocks, 64 * MIB, repeatable=True)
+        over.set()
+        assert len(server.lines) == 1
+
+
+def test_what_fails_before_any_connection_is_an_element_that_cannot_be_reached(
+    certificates: Certificates,
+) -> None:
+    with ScriptedServer(certificates, answering("200 OK", INFO)) as server:
+        address = NodeAddress(server.url, "se-fake", "i-1", "no certificate")
+        with pytest.raises(errors.NodeUnreachable):
+            NodeClient(address).get_info()
+        assert not server.lines
+
+
 def test_a_node_that_closes_every_connection_is_asked_once(certificates: Certificates) -> None:
     with ScriptedServer(certificates, lambda line: line.head() and None) as server:
         with pytest.raises(errors.NodeUnreachable):
