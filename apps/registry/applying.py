@@ -279,7 +279,7 @@ def _apply_files(
     try:
         with transaction.atomic():
             _load(lines or copying.lines(files, page))
-            _execute(scope, applied)
+            _execute(scope, applied, bury=page is not None and bool(page.tombstones))
     except DataError as failure:
         if len(files) > 1:
             middle = len(files) // 2
@@ -315,7 +315,7 @@ def _copy(cursor: Any, statement: str, lines: bytes) -> None:
         copy.write(lines)
 
 
-def _execute(scope: Scope, applied: Applied) -> None:
+def _execute(scope: Scope, applied: Applied, *, bury: bool) -> None:
     parameters = scope.parameters
     with connection.cursor() as cursor:
         _prepare(cursor)
@@ -328,8 +328,10 @@ def _execute(scope: Scope, applied: Applied) -> None:
         cursor.execute(_UPSERT, parameters)
         inserted = [bool(row[0]) for row in cursor.fetchall()]
         updated += len(inserted) - sum(inserted)
-        cursor.execute(_BURY, parameters)
-        buried = cursor.rowcount
+        buried = 0
+        if bury:
+            cursor.execute(_BURY, parameters)
+            buried = cursor.rowcount
         cursor.execute(_ELSEWHERE, parameters)
         elsewhere = [Rejected(row[0], DUPLICATE) for row in cursor.fetchall()]
         if scope.remember_seen:

@@ -21,10 +21,10 @@ PAGE_ITEMS = 1000
 # So many are given on as one: applying one costs some 20 ms whatever it holds, in a dozen answers of PostgreSQL,
 # after each of which the thread that reads ahead has to be asked for the interpreter. But nobody waits for
 # them longer than this, for the lease is renewed page by page.
-GATHERED_PAGES = 8
+GATHERED_PAGES = 16
 GATHERED_SECONDS = 2.0
 # Files with the longest texts fill an answer of tens of megabytes, and there are two pages in memory.
-GATHERED_BYTES = 8 * 1024 * 1024
+GATHERED_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,8 @@ def _join(page: Page, later: Page) -> None:
     """What is said later of a file counts."""
     for file_id in later.tombstones:
         page.files.pop(file_id, None)
+    for file_id in later.files:
+        page.tombstones.pop(file_id, None)
     page.files |= later.files
     page.tombstones |= later.tombstones
     page.rejected += later.rejected
@@ -168,7 +170,9 @@ def _sort_in(page: Page, item: Any) -> None:
             page.tombstones[file_id] = tombstone
         else:
             row = listed.read(content.get("file"))
-            page.files[listed.id_of(row)] = row
+            file_id = listed.id_of(row)
+            page.tombstones.pop(file_id, None)
+            page.files[file_id] = row
     except AttributesInvalid as failure:
         found = _id_of(content.get("file", content.get("tombstone")))
         page.rejected.append(Rejected(found, str(failure)))
@@ -188,5 +192,5 @@ def _totals(body: Any) -> Totals:
         return Totals(
             listed, (int(active["files"]), int(active["bytes"]), int(active["revisions"]))
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as failure:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as failure:
         raise answers.invalid("is a last page of changes without totals") from failure

@@ -79,6 +79,8 @@ def build_due() -> None:
             _build()
     except Error:
         logger.exception(_NOT_BUILT)
+        # Who comes next is not to meet a connection that was lost here.
+        connection.close_if_unusable_or_obsolete()
 
 
 def build_waiting() -> None:

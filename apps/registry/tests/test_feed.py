@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.registry import answers, applying, feed, listed
-from apps.registry.attributes import Tombstone
+from apps.registry.attributes import FileAttributes, Tombstone
 from apps.registry.errors import NodeFailure
 from apps.registry.models import FileRecord, SyncRun
 from apps.registry.tests import make
@@ -37,9 +37,9 @@ def read(site: Any) -> list[feed.Page]:
 
 
 def test_answers_that_come_soon_are_given_on_together(site: Any, small_answers: None) -> None:
-    stored = {site.put().file_id for _ in range(17)}
+    stored = {site.put().file_id for _ in range(33)}
     pages = read(site)
-    assert [page.items for page in pages] == [16, 1]
+    assert [page.items for page in pages] == [32, 1]
     assert {uuid.UUID(file_id) for page in pages for file_id in page.files} == stored
     assert [page.totals is None for page in pages] == [True, False]
 
@@ -137,6 +137,31 @@ def test_what_is_said_later_of_a_file_counts() -> None:
     assert page.files == {str(edited.file_id): listed.written(newer)}
     assert (page.tombstones, page.rejected) == (buried, [rejected])
     assert (page.items, page.next_since, page.has_more, page.totals) == (5, 4, False, totals)
+
+
+def test_a_file_said_after_its_tombstone_is_there_in_one_page_or_in_two() -> None:
+    back = make.attributes()
+    freed = Tombstone(back.file_id, "deleted", back.updated_at)
+    page = make.page(has_more=True)
+    page.tombstones = {str(back.file_id): freed}
+    feed._join(page, make.page(back))
+    assert (set(page.files), page.tombstones) == ({str(back.file_id)}, {})
+
+    once = feed.Page("e", 1, has_more=True, totals=None)
+    said = {"file_id": str(back.file_id), "status": "deleted", "at": back.updated_at.isoformat()}
+    listing = dict(zip(FileAttributes.__slots__, listed.written(back).split("\t"), strict=True))
+    texts = {"description": None, "tags": [], "metadata": {}, "ttl_days": None, "expires_at": None}
+    numbers = {"size": back.size, "revision": back.revision}
+    for item in ({"tombstone": said}, {"file": listing | texts | numbers}):
+        feed._sort_in(once, item)
+    assert (set(once.files), once.tombstones) == ({str(back.file_id)}, {})
+
+
+@pytest.mark.parametrize("many", ["1e400", "Infinity"])
+def test_totals_beyond_any_number_are_not_understood(many: str) -> None:
+    counts = {"files": float(many), "bytes": 0, "revisions": 0}
+    with pytest.raises(NodeFailure):
+        feed._totals({"active": counts})
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -330,9 +330,14 @@ def test_a_build_whose_connection_is_cut_is_left_to_the_next(
     before: dict[str, str], caplog: Any
 ) -> None:
     left_out()
+
+    def build_and_go_on() -> None:
+        indexes.build_due()
+        assert WaitingIndex.objects.exists()
+
     with ThreadPoolExecutor(1) as pool, psycopg.connect(own_database_url()) as writer:
         writer.execute("LOCK TABLE registry_filerecord IN ROW EXCLUSIVE MODE")
-        building = pool.submit(_apart, indexes.build_due)
+        building = pool.submit(_apart, build_and_go_on)
         cut = functools.partial(cut_off, "CREATE INDEX CONCURRENTLY")
         eventually(cut, "the build waits, and is ended", PATIENCE_SECONDS)
         building.result()
