@@ -21,10 +21,10 @@ PAGE_ITEMS = 1000
 # So many are given on as one: applying one costs some 20 ms whatever it holds, in a dozen answers of PostgreSQL,
 # after each of which the thread that reads ahead has to be asked for the interpreter. But nobody waits for
 # them longer than this, for the lease is renewed page by page.
-GATHERED_PAGES = 16
+GATHERED_PAGES = 8
 GATHERED_SECONDS = 2.0
 # Files with the longest texts fill an answer of tens of megabytes, and there are two pages in memory.
-GATHERED_BYTES = 16 * 1024 * 1024
+GATHERED_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
