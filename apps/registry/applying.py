@@ -87,12 +87,15 @@ def _as_uploaded(new: str) -> str:
 
 
 # An element speaks for its own rows, by revision within one epoch; of a new epoch everything
-# counts, except over rows that were written since the run began (those are asked for singly).
+# counts, except over rows that were written since the run began (those are asked for singly), and
+# over what a later page of this very run put in (pages of a first load overtake each other).
 def _own(new: str) -> str:
     return (
         f"(r.storage_element_id = %(element)s AND ({_as_uploaded(new)}"
         " OR (r.status <> 'uploading' AND"
-        " ((%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s))"
+        " ((%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s)"
+        f" AND (r.activated_at IS DISTINCT FROM %(started_at)s"
+        f" OR {new}.stored_revision >= r.stored_revision))"
         f" OR (NOT %(new_epoch)s AND {new}.stored_revision >= r.stored_revision"
         f" AND {_may_come_back(new)})))))"
     )
@@ -230,7 +233,8 @@ def apply_page(page: Page, scope: Scope) -> Applied:
     """Apply one page inside the caller's transaction."""
     applied = Applied(rejected=list(page.rejected))
     files = list(page.files.values())
-    if page.records and _add_new(page, applied):
+    if page.records and put_in(page):
+        applied.added = len(files)
         if page.tombstones or page.rejected:
             _apply_files([], page, scope, applied)
     else:
@@ -247,7 +251,7 @@ def write_out(page: Page, scope: Scope) -> None:
         page.lines = copying.lines(files, page)
 
 
-def _add_new(page: Page, applied: Applied) -> bool:
+def put_in(page: Page) -> bool:
     """Put the page's files in as they are: half the way of a page that has to be compared.
 
     False, with nothing written, where a record is there already, whoever it belongs to, or the
@@ -257,10 +261,11 @@ def _add_new(page: Page, applied: Applied) -> bool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_FOR_MANY_ROWS)
             _copy(cursor, _COPY_RECORDS, page.records)
+            # That the element is there; or the commit would look, with the run's row locked.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except (DataError, IntegrityError):
         return False
     written.changes.note_any()
-    applied.added += len(page.files)
     return True
 
 

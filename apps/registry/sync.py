@@ -1,11 +1,12 @@
 """Makes the records of one element match its files: claim a run, then run it.
 
 A run reads the element's change feed, from its cursor (changes) or from 0 (full), and applies it
-page by page. Each page is one transaction that first locks the run's row and checks that the run
-is still open under this worker's lease, so a run declared dead that wakes up changes nothing.
+page by page. Each page is one transaction that locks the run's row and checks that the run is still
+open under this worker's lease, so a run declared dead that wakes up changes nothing.
 What may be written to which row is decided in `applying`; who calls this, in the doors.
 """
 
+import contextlib
 import datetime as dt
 import functools
 import logging
@@ -36,6 +37,7 @@ from apps.registry.errors import (
     SyncStopped,
 )
 from apps.registry.feed import Page, Totals
+from apps.registry.lanes import Lanes
 from apps.registry.models import (
     FileRecord,
     StorageElement,
@@ -201,6 +203,7 @@ class _Run:
         caller = credentials.for_system("files:read", "storage:read")
         self.client: NodeClient = credentials.client(element, caller, clock)
         self.scope = self._scope(new_epoch=False)
+        self.first_load = False
         self.held_back: set[uuid.UUID] = set()
 
     def go(self) -> None:
@@ -249,9 +252,10 @@ class _Run:
         StorageElement.objects.filter(pk=self.element.pk).update(last_sync_at=Now())
 
     def _prepare_for(self, files: int) -> None:
-        """A first load of many files leaves out what is cheaper built at its end."""
+        """A first load of many files leaves out what is cheaper built at its end, and uses two connections."""
         least = settings.ARTSTORE_FIRST_LOAD_FILES
-        if self.scope.fresh and least and files >= least:
+        self.first_load = self.scope.fresh and bool(least) and files >= least
+        if self.first_load:
             with transaction.atomic():
                 self._hold()
                 indexes.leave_out()
@@ -294,7 +298,9 @@ class _Run:
                     )
                     % {"total": last.totals.listed_files, "seen": seen}
                 )
-            self._mark_missing()
+            # A first load met no record that is older than itself.
+            if not self.scope.fresh:
+                self._mark_missing()
         self._succeed(
             {
                 "epoch": epoch,
@@ -308,6 +314,8 @@ class _Run:
 
     def _mark_missing(self) -> None:
         missing = applying.count_missing(self.scope)
+        if not missing:
+            return
         active, *_rest = applying.active_sums(self.element.pk)
         percent = settings.ARTSTORE_SYNC_MISSING_PERCENT
         most = max(settings.ARTSTORE_SYNC_MISSING_FILES, active * percent / 100)
@@ -351,13 +359,26 @@ class _Run:
     def _apply_pages(self, since: int, epoch: str) -> Page:
         last: Page | None = None
         written_out = functools.partial(applying.write_out, scope=self.scope)
-        for page in feed.pages(self.client, since, epoch, written_out):
-            if page.epoch != epoch:
-                raise SyncStopped(_("The element's index was rebuilt during the sync."))
-            self._apply_page(page)
-            last = page
+        with contextlib.ExitStack() as stack:
+            give = self._apply_page
+            if self.first_load:
+                give = stack.enter_context(Lanes(self._put_in, self._apply_page)).give
+            for page in feed.pages(self.client, since, epoch, written_out):
+                if page.epoch != epoch:
+                    raise SyncStopped(_("The element's index was rebuilt during the sync."))
+                give(page)
+                last = page
         assert last is not None
         return last
+
+    def _put_in(self, page: Page) -> bool:
+        """One of two pages at a time: the run's row is locked last, or they would wait for each other."""
+        with transaction.atomic():
+            if not applying.put_in(page):
+                return False
+            self._hold()
+            self._count(page, Applied(added=len(page.files)))
+        return True
 
     def _apply_page(self, page: Page) -> None:
         with transaction.atomic():
