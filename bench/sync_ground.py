@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,10 @@ def node_with_files(folder: Path, jwks: dict[str, Any], count: int) -> Iterator[
 
 def cpu_seconds(pid: int) -> float:
     """CPU that a process tree's ended and running children have used, PostgreSQL's backends included."""
-    return sum(_own_cpu_seconds(one) for one in (pid, *_children(pid)))
+    while True:
+        # One that ends meanwhile has left its time to the first: look again.
+        with suppress(FileNotFoundError):
+            return sum(_own_cpu_seconds(one) for one in (pid, *_children(pid)))
 
 
 def _children(pid: int) -> list[int]:
