@@ -236,8 +236,7 @@ class _Run:
 
     def _scope(self, *, new_epoch: bool) -> Scope:
         full = self.run.kind == SyncKind.FULL
-        known = FileRecord.objects.filter(storage_element=self.element).exists()
-        fresh = full and not known
+        fresh = full and not FileRecord.objects.filter(storage_element=self.element).exists()
         return Scope(self.run.pk, self.element.pk, self.run.started_at, new_epoch, full, fresh)
 
     def _note_start(self, epoch: str) -> None:
