@@ -34,6 +34,10 @@ WHERE i.indrelid = 'registry_filerecord'::regclass AND c.relname = %s
 """
 # Any number that nothing else of ours locks.
 _BUILDER = 0x41727453746F7265 + 2
+_FOR_BUILDING = (
+    "SET maintenance_work_mem = '256MB'; SET statement_timeout = 0; SET synchronous_commit = off"
+)
+_AS_BEFORE = "RESET maintenance_work_mem; RESET statement_timeout; RESET synchronous_commit"
 _LOOK_SECONDS = 1.0
 _NOT_BUILT = "an index of the records waits to be built and could not be"
 
@@ -131,9 +135,10 @@ def _alone() -> Iterator[bool]:
             yield False
             return
         try:
-            # A web process has a limit on its statements.
-            cursor.execute("SET maintenance_work_mem = '256MB'; SET statement_timeout = 0")
+            # A web process has a limit on its statements. And no build waits for the disk: a crash takes the newest
+            # first, so whenever it takes an index, the row that asks for it is still there.
+            cursor.execute(_FOR_BUILDING)
             yield True
         finally:
-            cursor.execute("RESET maintenance_work_mem; RESET statement_timeout")
+            cursor.execute(_AS_BEFORE)
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_BUILDER])

@@ -58,7 +58,15 @@ class Lanes:
                 self._under_way.popleft()
             else:
                 self._finish()
-        self._under_way.append((page, next(self._turns).submit(self._put_in, page)))
+        self._under_way.append((page, next(self._turns).submit(self._put_one_in, page)))
+
+    def _put_one_in(self, page: Page) -> bool:
+        try:
+            return self._put_in(page)
+        finally:
+            # A pool has fewer connections than there may be lanes of all loads.
+            if not database.is_kept():
+                database.release()
 
     def _finish(self) -> None:
         """Wait for all, then apply in their order those that did not fit."""

@@ -21,6 +21,7 @@ from apps.registry.lanes import Lanes
 from apps.registry.models import FileRecord, SyncRun
 from apps.registry.tests import make
 from artstore import database
+from artstore.tests.live import eventually
 
 PATIENCE_SECONDS = 60
 AT = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
@@ -58,8 +59,7 @@ def test_two_pages_at_once_and_a_third_when_the_first_is_in() -> None:
     with ThreadPoolExecutor(1) as pool, Lanes(seen.put_in, seen.apply) as lanes:
         giving = pool.submit(lambda: [lanes.give(page(number)) for number in (1, 2, 3)])
         seen.may_end[2].set()
-        while "in 2" not in seen.told:
-            pass
+        eventually(lambda: "in 2" in seen.told, "the second page is in")
         assert not giving.done()
         assert "begun 3" not in seen.told
         seen.may_end[1].set()
