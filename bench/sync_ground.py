@@ -70,10 +70,12 @@ def node_with_files(folder: Path, jwks: dict[str, Any], count: int) -> Iterator[
 
 def cpu_seconds(pid: int) -> float:
     """CPU that a process tree's ended and running children have used, PostgreSQL's backends included."""
-    while True:
-        # One that ends meanwhile has left its time to the first: look again.
-        with suppress(FileNotFoundError):
-            return sum(_own_cpu_seconds(one) for one in (pid, *_children(pid)))
+    spent = 0.0
+    for child in _children(pid):
+        # One that has ended meanwhile left its time to the first.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            spent += _own_cpu_seconds(child)
+    return spent + _own_cpu_seconds(pid)
 
 
 def _children(pid: int) -> list[int]:

@@ -23,7 +23,7 @@ PAGE_ITEMS = 1000
 # them longer than this, for the lease is renewed page by page.
 GATHERED_PAGES = 8
 GATHERED_SECONDS = 2.0
-# Files with the longest texts fill an answer of tens of megabytes, and there are two pages in memory.
+# Files with the longest texts fill an answer of tens of megabytes, and there are four pages in memory.
 GATHERED_BYTES = 8 * 1024 * 1024
 
 

@@ -37,7 +37,7 @@ from apps.registry.errors import (
     SyncStopped,
 )
 from apps.registry.feed import Page, Totals
-from apps.registry.lanes import Lanes
+from apps.registry.loading import ParallelLoad
 from apps.registry.models import (
     FileRecord,
     StorageElement,
@@ -361,7 +361,7 @@ class _Run:
         with contextlib.ExitStack() as stack:
             give = self._apply_page
             if self.first_load:
-                give = stack.enter_context(Lanes(self._put_in, self._apply_page)).give
+                give = stack.enter_context(ParallelLoad(self._put_in, self._apply_page)).give
             for page in feed.pages(self.client, since, epoch, written_out):
                 if page.epoch != epoch:
                     raise SyncStopped(_("The element's index was rebuilt during the sync."))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -17,13 +18,14 @@ from hypothesis import strategies as st
 
 from apps.registry import applying, feed, sync
 from apps.registry.attributes import Tombstone
-from apps.registry.lanes import Lanes
+from apps.registry.loading import ParallelLoad
 from apps.registry.models import FileRecord, SyncRun
 from apps.registry.tests import make
+from apps.registry.tests.worker_process import own_database_url
 from artstore import database
 from artstore.tests.live import eventually
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 AT = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 FILES = tuple(uuid.UUID(int=number) for number in range(1, 7))
 
@@ -56,8 +58,8 @@ class Told:
 
 def test_two_pages_at_once_and_a_third_when_the_first_is_in() -> None:
     seen = Told()
-    with ThreadPoolExecutor(1) as pool, Lanes(seen.put_in, seen.apply) as lanes:
-        giving = pool.submit(lambda: [lanes.give(page(number)) for number in (1, 2, 3)])
+    with ThreadPoolExecutor(1) as pool, ParallelLoad(seen.put_in, seen.apply) as load:
+        giving = pool.submit(lambda: [load.give(page(number)) for number in (1, 2, 3)])
         seen.may_end[2].set()
         eventually(lambda: "in 2" in seen.told, "the second page is in")
         assert not giving.done()
@@ -82,13 +84,13 @@ def test_a_page_that_is_not_just_new_files_waits_for_all_before_it(alone: dict[s
     seen = Told()
     for number in (1, 2):
         threading.Timer(0.05 * number, seen.may_end[number].set).start()
-    with Lanes(seen.put_in, seen.apply) as lanes:
-        lanes.give(page(1))
-        lanes.give(page(2))
+    with ParallelLoad(seen.put_in, seen.apply) as load:
+        load.give(page(1))
+        load.give(page(2))
         lone = page(3)
         for name, value in alone.items():
             setattr(lone, name, value)
-        lanes.give(lone)
+        load.give(lone)
     assert seen.told[2:] == ["in 1", "in 2", "applied 3"]
 
 
@@ -96,10 +98,10 @@ def test_pages_that_do_not_fit_are_applied_in_their_order_when_nothing_else_is_u
     seen = Told(1, 2)
     for number in (2, 1, 3):
         seen.may_end[number].set()
-    with Lanes(seen.put_in, seen.apply) as lanes:
+    with ParallelLoad(seen.put_in, seen.apply) as load:
         for number in (1, 2, 3):
-            lanes.give(page(number))
-        lanes.give(feed.Page("e", 4, False, None))
+            load.give(page(number))
+        load.give(feed.Page("e", 4, False, None))
     assert seen.told.index("applied 1") < seen.told.index("applied 2") < seen.told.index("begun 3")
     assert max(map(seen.told.index, ("not in 1", "not in 2"))) < seen.told.index("applied 1")
     assert seen.told[-1] == "applied 4"
@@ -114,12 +116,12 @@ def test_an_error_reaches_whoever_gives_and_the_other_page_is_waited_for() -> No
         ended.append(page.next_since)
         return True
 
-    def give_three(lanes: Lanes) -> None:
+    def give_three(load: ParallelLoad) -> None:
         for number in (1, 2, 3):
-            lanes.give(page(number))
+            load.give(page(number))
 
-    with pytest.raises(ValueError, match="broken"), Lanes(put_in, ended.append) as lanes:
-        give_three(lanes)
+    with pytest.raises(ValueError, match="broken"), ParallelLoad(put_in, ended.append) as load:
+        give_three(load)
     assert ended == [2]
 
 
@@ -204,8 +206,8 @@ def test_pages_beside_each_other_write_what_they_write_one_after_another(
 
     try:
         one_after_another = applied(apply)
-        with Lanes(put_in, apply) as lanes:
-            beside_each_other = applied(lanes.give)
+        with ParallelLoad(put_in, apply) as load:
+            beside_each_other = applied(load.give)
         assert beside_each_other == one_after_another
     finally:
         FileRecord.objects.all().delete()
@@ -256,9 +258,12 @@ def test_two_connections_share_a_load_and_its_run_counts_every_file(
 ) -> None:
     backends: set[int] = set()
     put_in = applying.put_in
+    together = threading.Barrier(2)
 
     def watched(page: feed.Page) -> bool:
-        backends.add(connection.connection.info.backend_pid)
+        if threading.current_thread() is not threading.main_thread() and len(backends) < 2:
+            backends.add(connection.connection.info.backend_pid)
+            together.wait(PATIENCE_SECONDS)
         return put_in(page)
 
     monkeypatch.setattr(applying, "put_in", watched)
@@ -270,8 +275,7 @@ def test_two_connections_share_a_load_and_its_run_counts_every_file(
         0,
     )
     assert run.cursor == loading.element.cursor
-    # The last page is this thread's.
-    assert len(backends - {connection.connection.info.backend_pid}) == 2
+    assert len(backends) == 2
     assert loading.differences() == []
 
 
@@ -280,10 +284,11 @@ def test_rule_2_a_load_by_two_connections_that_is_declared_dead_writes_nothing_m
 ) -> None:
     put_in = applying.put_in
     together = threading.Barrier(2)
+    calls = itertools.count()
 
     def dead_meanwhile(page: feed.Page) -> bool:
         fits = put_in(page)
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() or next(calls) < 2:
             return fits
         # Both have written their page, and neither has looked whose the run is.
         if together.wait(PATIENCE_SECONDS) == 0:
@@ -299,7 +304,34 @@ def test_rule_2_a_load_by_two_connections_that_is_declared_dead_writes_nothing_m
     assert report is not None
     assert report.run.status == "abandoned"
     # What came before is told by the row, and is there.
-    assert report.run.files_added == FileRecord.objects.count() < len(loading.files)
+    assert 0 < report.run.files_added == FileRecord.objects.count() < len(loading.files)
+
+
+def test_a_load_whose_connections_are_all_cut_ends_as_failed(
+    loading: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in = applying.put_in
+    calls = itertools.count()
+
+    def cut(page: feed.Page) -> bool:
+        if next(calls) == 3:
+            with psycopg.connect(own_database_url()) as other:
+                other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        return put_in(page)
+
+    monkeypatch.setattr(applying, "put_in", cut)
+    loading.element.refresh_from_db()
+    run = sync.claim(loading.element, sync.Request(sync.SyncTrigger.MANUAL, full=True))
+    with pytest.raises(OperationalError):
+        sync.run(run.pk)
+    run.refresh_from_db()
+    assert (run.status, bool(run.error)) == ("failed", True)
+    monkeypatch.undo()
+    assert loading.sync(full=True).status == "succeeded"
+    assert loading.differences() == []
 
 
 def _declare_dead() -> None:
