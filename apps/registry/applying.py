@@ -404,7 +404,7 @@ def forget_seen(run_id: uuid.UUID) -> None:
 def active_sums(element_id: uuid.UUID) -> tuple[int, int, int]:
     """Active records of an element: how many, their bytes, the sum of their revisions."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # Of a million entries of an index, helpers take three times the CPU, and longer.
+        # Helpers take half as much CPU again, and are no sooner done with a million entries of an index.
         cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         cursor.execute(
             "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_revision), 0)"
