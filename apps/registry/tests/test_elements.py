@@ -308,7 +308,8 @@ def test_reconcile_and_garbage_are_passed_on_and_audited(site: Any) -> None:
 
 
 def test_a_failed_act_counts_like_a_failed_probe(site: Any) -> None:
-    site.stop()
+    # Not `stop`: the node is shared, and starts again on the port it has claimed.
+    site.node.kill()
     with pytest.raises(NodeFailure):
         elements.change_mode(site.element.pk, ("ro", False), make.principal(), timezone.now())
     assert elements.get(site.element.pk).status == "offline"
