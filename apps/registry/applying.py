@@ -94,7 +94,7 @@ def _own(new: str) -> str:
         f"(r.storage_element_id = %(element)s AND ({_as_uploaded(new)}"
         " OR (r.status <> 'uploading' AND"
         " ((%(new_epoch)s AND (r.written_at IS NULL OR r.written_at < %(started_at)s)"
-        f" AND (r.activated_at IS DISTINCT FROM %(started_at)s"
+        " AND (r.activated_at IS DISTINCT FROM %(started_at)s"
         f" OR {new}.stored_revision >= r.stored_revision))"
         f" OR (NOT %(new_epoch)s AND {new}.stored_revision >= r.stored_revision"
         f" AND {_may_come_back(new)})))))"

@@ -1,8 +1,10 @@
 """Pages of a first load beside each other: what is written is what one after another writes, and a lost run writes nothing."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +32,8 @@ AT = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 FILES = tuple(uuid.UUID(int=number) for number in range(1, 7))
 
 
-def page(number: int, **given: Any) -> feed.Page:
-    return feed.Page("e", number, True, None, **({"records": b"some"} | given))
+def page(number: int) -> feed.Page:
+    return feed.Page("e", number, True, None, records=b"some")
 
 
 # --- in which order ---
@@ -87,10 +89,7 @@ def test_a_page_that_is_not_just_new_files_waits_for_all_before_it(alone: dict[s
     with ParallelLoad(seen.put_in, seen.apply) as load:
         load.give(page(1))
         load.give(page(2))
-        lone = page(3)
-        for name, value in alone.items():
-            setattr(lone, name, value)
-        load.give(lone)
+        load.give(dataclasses.replace(page(3), **alone))
     assert seen.told[2:] == ["in 1", "in 2", "applied 3"]
 
 
@@ -134,9 +133,7 @@ listed = st.lists(
 )
 
 
-def histories(
-    pages: list[list[uuid.UUID]], buried: dict[uuid.UUID, int], element: uuid.UUID
-) -> Iterator[feed.Page]:
+def histories(pages: list[list[uuid.UUID]], buried: dict[uuid.UUID, int]) -> Iterator[feed.Page]:
     """`buried` says with which of its listings a file is a tombstone; it is not listed after that."""
     times = dict.fromkeys(FILES, 0)
     for number, ids in enumerate(pages, 1):
@@ -193,13 +190,13 @@ def test_pages_beside_each_other_write_what_they_write_one_after_another(
             applying.apply_page(page, scope)
 
     def put_in(page: feed.Page) -> bool:
-        threading.Event().wait(next(delay))
+        time.sleep(next(delay))
         with transaction.atomic():
             return applying.put_in(page)
 
     def applied(give: Callable[[feed.Page], None]) -> set[tuple[Any, ...]]:
         FileRecord.objects.all().delete()
-        for one in histories(pages, buried, element.pk):
+        for one in histories(pages, buried):
             applying.write_out(one, scope)
             give(one)
         return rows()
